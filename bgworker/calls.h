@@ -1,0 +1,50 @@
+/*-------------------------------------------------------------------------
+ *
+ * calls.h
+ *	  What a gateway asks an executor, and how it is answered.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OPENHR_MSG_CALLS_H
+#define OPENHR_MSG_CALLS_H
+
+#include <stdint.h>
+
+#include "../decoder/event.h"
+
+typedef enum MsgCallKind
+{
+	/* The conversations of a profile: n ids of 16 bytes. */
+	MSG_CALL_LOAD_USER = 1,
+
+	/*
+	 * Our tables: the schema's name with its terminator, then for each of
+	 * EVENT_TABLES tables a uint32 length and the columns as JSON.
+	 */
+	MSG_CALL_DESCRIBE = 2
+} MsgCallKind;
+
+typedef struct MsgCall
+{
+	uint64_t	ticket;
+	uint32_t	kind;
+	uint32_t	len;			/* of what follows */
+	uint8_t		profile_id[16];
+} MsgCall;
+
+typedef enum MsgReplyStatus
+{
+	MSG_REPLY_OK = 0,
+	MSG_REPLY_ERROR = 1			/* payload: message text, no data in it */
+} MsgReplyStatus;
+
+typedef struct MsgReply
+{
+	uint64_t	ticket;
+	uint32_t	kind;			/* of the call */
+	uint32_t	status;
+	uint32_t	len;			/* of the payload that follows */
+	uint32_t	pad;
+} MsgReply;
+
+#endif							/* OPENHR_MSG_CALLS_H */

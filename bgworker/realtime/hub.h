@@ -1,0 +1,134 @@
+/*-------------------------------------------------------------------------
+ *
+ * hub.h
+ *	  One gateway's realtime state, without a socket or a server in it:
+ *	  connections, channels, subscriptions, who is a member of what, and the
+ *	  queues of frames that wait to be written.
+ *
+ * The hub is driven from one thread by its owner, the shell, which
+ *	 - opens and closes connections and passes on what they received,
+ *	 - passes on the events out of the WAL, in commit order,
+ *	 - answers the hub's questions about the tables (hub_ops.load_user),
+ *	 - writes the queues of the connections that became dirty, and
+ *	 - calls hub_tick() once a second while there are connections.
+ *
+ * Nothing here blocks, raises an error of the server's, or calls into
+ * PostgreSQL; the #error below keeps it so.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OPENHR_MSG_HUB_H
+#define OPENHR_MSG_HUB_H
+
+#ifdef POSTGRES_H
+#error "the realtime rooms know nothing of PostgreSQL"
+#endif
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../../decoder/event.h"
+#include "../../src/token.h"
+#include "queue.h"
+
+typedef struct hub hub;
+typedef struct hub_conn hub_conn;
+
+/* RFC 6455 close codes that the hub asks for. */
+#define HUB_CLOSE_NORMAL		1000	/* idle */
+#define HUB_CLOSE_PROTOCOL		1002
+#define HUB_CLOSE_TOO_BIG		1009
+#define HUB_CLOSE_RESTART		1012	/* come back: state was lost */
+#define HUB_CLOSE_TRY_LATER		1013	/* come back: reader too slow */
+
+typedef struct hub_ops
+{
+	/*
+	 * Read the conversations that a profile is a member of now; answered
+	 * later by hub_user_loaded() or hub_user_failed() with the same ticket.
+	 * False: the question cannot be taken now (queue full, no executor).
+	 */
+	bool		(*load_user) (void *arg, uint64_t ticket,
+							  const uint8_t profile_id[16]);
+
+	/* The connection's queue got its first frame since it was emptied. */
+	void		(*dirty) (void *arg, hub_conn *conn);
+
+	/*
+	 * Close this connection soon, never from within this call.  The hub has
+	 * emptied its queue, except for frames that must precede the close.
+	 */
+	void		(*close) (void *arg, hub_conn *conn, int code,
+						  const char *reason);
+
+	/* One line for the log; never holds anything that a client sent. */
+	void		(*log) (void *arg, const char *line);
+} hub_ops;
+
+typedef struct hub_config
+{
+	size_t		max_queue_bytes;	/* per connection */
+	int			max_channels;	/* per connection (100) */
+	int			max_bindings;	/* per channel (100) */
+	int			idle_timeout;	/* seconds without a client frame (90) */
+	bool		public_channels;
+	const token_keys *keys;		/* may be replaced by hub_set_config */
+} hub_config;
+
+typedef struct hub_stats
+{
+	uint64_t	connections;
+	uint64_t	channels;
+	uint64_t	users;			/* profiles with a membership in memory */
+	uint64_t	events;			/* routed */
+	uint64_t	frames;			/* queued */
+	uint64_t	slow_readers;	/* cut at max_queue_bytes */
+} hub_stats;
+
+/* now is in microseconds since 1970 in every call that takes it. */
+extern hub *hub_new(const hub_config *config, const hub_ops *ops, void *arg);
+extern void hub_free(hub *h);
+extern void hub_set_config(hub *h, const hub_config *config);
+extern const hub_stats *hub_get_stats(const hub *h);
+
+/*
+ * Name of the tables' schema and their columns: a JSON array of
+ * {"name":..,"type":..} per table as in an event.  Until it was called for
+ * all tables, joins with bindings are answered with an error.
+ */
+extern bool hub_set_table(hub *h, event_table table, const char *schema,
+						  const char *columns, size_t columns_len);
+
+/* Connections.  socket is the shell's own pointer. */
+extern hub_conn *hub_conn_open(hub *h, void *socket, int vsn /* 1 or 2 */ ,
+							   const token_claims *claims, const char *token,
+							   int64_t now);
+extern void hub_conn_close(hub_conn *conn); /* frees it */
+extern void hub_conn_receive(hub_conn *conn, bool binary, const char *data,
+							 size_t len, int64_t now);
+extern void *hub_conn_socket(const hub_conn *conn);
+extern struct queue *hub_conn_queue(hub_conn *conn);
+
+/* Answers to load_user. */
+extern void hub_user_loaded(hub *h, uint64_t ticket, const uint8_t *ids,
+							size_t n /* of 16 bytes each */ );
+extern void hub_user_failed(hub *h, uint64_t ticket, const char *reason);
+
+/*
+ * Route one event.  The shell has checked magic and sizes by
+ * hub_event_valid() and drops what it has seen already (commit_lsn, ordinal).
+ */
+extern bool hub_event_valid(const void *data, size_t len);
+extern void hub_event(hub *h, const event_header *event);
+
+/*
+ * Positions were lost (slot re-created, extension dropped): every connection
+ * is asked to come back, and memberships are forgotten.
+ */
+extern void hub_reset(hub *h, int code, const char *reason);
+
+/* Expired tokens, idle connections. */
+extern void hub_tick(hub *h, int64_t now);
+
+#endif							/* OPENHR_MSG_HUB_H */

@@ -1,0 +1,40 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker.h
+ *	  What every worker does the same way: its slot in shared memory,
+ *	  signals, parking while stop_workers() holds, connecting, and waiting for
+ *	  the extension.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OPENHR_MSG_WORKER_H
+#define OPENHR_MSG_WORKER_H
+
+#include "openhr_msg.h"
+
+extern MsgWorkerSlot *msg_worker;	/* this process's slot */
+
+/*
+ * Take the slot, set signals, park while stopped, connect to
+ * openhr_msg.database.  Registered clean-up undoes it all at exit.
+ */
+extern void msg_worker_start(int slot_index);
+extern void msg_worker_set_state(MsgWorkerState state);
+
+/*
+ * Signals since the last call: reload on SIGHUP (true: settings may have
+ * changed), exit on SIGTERM, park on stop_workers().
+ */
+extern bool msg_worker_interrupts(void);
+
+/* Is the extension there?  Runs a short transaction of its own. */
+extern bool msg_worker_extension_exists(void);
+
+/* Set the latch of another worker, if it runs. */
+extern void msg_worker_wake(MsgWorkerSlot *slot);
+
+extern PGDLLEXPORT void msg_streamer_main(Datum arg);
+extern PGDLLEXPORT void msg_gateway_main(Datum arg);
+extern PGDLLEXPORT void msg_executor_main(Datum arg);
+
+#endif							/* OPENHR_MSG_WORKER_H */

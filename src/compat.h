@@ -1,0 +1,18 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  Differences between the server's majors, 15 to 18, in one place.
+ *
+ * Code elsewhere is written for the newest form; what is missing in older
+ * servers is defined here.  No other file tests PG_VERSION_NUM.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OPENHR_MSG_COMPAT_H
+#define OPENHR_MSG_COMPAT_H
+
+#if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
+#error "openhr_msg supports PostgreSQL 15 to 18"
+#endif
+
+#endif							/* OPENHR_MSG_COMPAT_H */

@@ -1,0 +1,137 @@
+/*-------------------------------------------------------------------------
+ *
+ * openhr_msg.h
+ *	  What the backend half and the background workers share: settings,
+ *	  the table of workers in shared memory, and the wake-up.
+ *
+ * All shared state is one struct, MsgShared, made once by the postmaster.
+ * Its lock protects the worker slots only, and is held for the copying of a
+ * few words; counters are atomics.  A backend touches it at commit, once, and
+ * only when the transaction changed one of our tables.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OPENHR_MSG_H
+#define OPENHR_MSG_H
+
+#include "access/xlogdefs.h"
+#include "datatype/timestamp.h"
+#include "port/atomics.h"
+#include "storage/dsm.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
+
+#define MSG_EXTENSION	"openhr_msg"
+#define MSG_SCHEMA		"openhr_msg"	/* schema of the functions */
+#define MSG_SLOT_NAME	"openhr_msg"
+
+/* Settings, in the order of the README; see settings.c. */
+extern PGDLLEXPORT char *msg_database;
+extern PGDLLEXPORT char *msg_listen_addresses;
+extern PGDLLEXPORT int msg_port;
+extern PGDLLEXPORT int msg_gateways;
+extern PGDLLEXPORT int msg_executors;
+extern PGDLLEXPORT char *msg_jwt_secret;
+extern PGDLLEXPORT char *msg_jwt_secret_file;
+extern PGDLLEXPORT char *msg_jwt_jwks_file;
+extern PGDLLEXPORT char *msg_jwt_audience;
+extern PGDLLEXPORT char *msg_jwt_issuer;
+extern PGDLLEXPORT char *msg_allowed_origins;
+extern PGDLLEXPORT int msg_max_connections;
+extern PGDLLEXPORT int msg_max_message_bytes;	/* bytes */
+extern PGDLLEXPORT int msg_max_queue_bytes; /* bytes, per connection */
+extern PGDLLEXPORT int msg_rate_limit;	/* messages per window, 0 = none */
+extern PGDLLEXPORT int msg_rate_limit_window;	/* seconds */
+extern PGDLLEXPORT bool msg_public_channels;
+extern PGDLLEXPORT int msg_max_slot_lag;	/* megabytes */
+
+extern void msg_define_settings(void);
+
+/* Kinds of workers; a slot in shared memory for each process. */
+typedef enum MsgWorkerKind
+{
+	MSG_STREAMER,
+	MSG_GATEWAY,
+	MSG_EXECUTOR
+} MsgWorkerKind;
+
+typedef enum MsgWorkerState
+{
+	MSG_WORKER_DOWN,			/* no process */
+	MSG_WORKER_STOPPED,			/* alive, parked by stop_workers() */
+	MSG_WORKER_WAITING,			/* connected, waits for the extension */
+	MSG_WORKER_STARTING,		/* slot creation, catching up, binding */
+	MSG_WORKER_RUNNING
+} MsgWorkerState;
+
+typedef struct MsgWorkerSlot
+{
+	MsgWorkerKind kind;
+	int			gateway;		/* which gateway it is, or serves; -1 */
+	int			number;			/* which executor of that gateway; -1 */
+
+	/* Protected by MsgShared.lock. */
+	pid_t		pid;			/* 0 when down */
+	MsgWorkerState state;
+	bool		connected;		/* holds a connection to the database */
+	TimestampTz started_at;
+	Latch	   *latch;			/* NULL when down */
+
+	/*
+	 * The gateway publishes here the segment of the queue that this slot's
+	 * peer attaches: a gateway's own slot carries its event queue (read by
+	 * the gateway, written by the streamer), an executor's slot its pair of
+	 * call queues.  The number changes with every new segment.
+	 */
+	dsm_handle	link;
+	uint32		link_number;	/* 0: none published */
+
+	/* Written by the owner only, read by status() without a lock. */
+	pg_atomic_uint64 connections;	/* gateway: open sockets */
+	pg_atomic_uint64 channels;	/* gateway: joined channels */
+	pg_atomic_uint64 events;	/* events routed, or calls served */
+	pg_atomic_uint64 wakeups;	/* turns of the loop */
+	pg_atomic_uint64 position;	/* streamer, gateway: last LSN done */
+} MsgWorkerSlot;
+
+typedef struct MsgShared
+{
+	LWLock	   *lock;			/* the worker slots' mutable part */
+
+	/* Set by stop_workers(): nobody connects to the database. */
+	pg_atomic_uint32 stopped;
+
+	/* Bumped when CREATE or DROP EXTENSION openhr_msg commits. */
+	pg_atomic_uint32 extension_changes;
+
+	/* Bumped when the slot was lost or re-created: positions before it are
+	 * not comparable with those after it. */
+	pg_atomic_uint32 epoch;
+
+	/* Highest commit of ours that may not be flushed yet (async commit). */
+	pg_atomic_uint64 flush_target;
+
+	int			nslots;
+	MsgWorkerSlot slots[FLEXIBLE_ARRAY_MEMBER];
+} MsgShared;
+
+extern PGDLLEXPORT MsgShared *msg_shared;
+
+/* Index of a worker in slots[]. */
+#define MSG_SLOT_STREAMER		0
+#define MSG_SLOT_GATEWAY(g)		(1 + (g) * (1 + msg_executors))
+#define MSG_SLOT_EXECUTOR(g, e)	(MSG_SLOT_GATEWAY(g) + 1 + (e))
+
+/* shmem.c */
+extern void msg_shmem_init(void);
+extern void msg_require_preload(void);
+
+/*
+ * wakeup.c: this transaction changed one of our tables, so wake the streamer
+ * when it commits; the second form is for the extension itself.
+ */
+extern void msg_wakeup_init(void);
+extern void msg_wakeup_at_commit(void);
+extern PGDLLEXPORT void msg_wake_streamer(void);
+
+#endif							/* OPENHR_MSG_H */
