@@ -14,7 +14,10 @@
 
 typedef enum MsgCallKind
 {
-	/* The conversations of a profile: n ids of 16 bytes. */
+	/*
+	 * The conversations of a profile.  The reply is an event_snapshot with
+	 * their ids, so that the asker can tell which events it holds already.
+	 */
 	MSG_CALL_LOAD_USER = 1,
 
 	/*

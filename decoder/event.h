@@ -10,6 +10,9 @@
  * header has what routing needs; a gateway copies the texts and looks into
  * them only for a subscription whose filter asks for it.
  *
+ * A transaction's events follow one another and end with EVENT_COMMIT, so
+ * that a reader can judge who sees what by the state at the commit.
+ *
  * This file is shared with code that knows nothing of PostgreSQL: no type of
  * the server's may appear in it.
  *
@@ -36,13 +39,18 @@ typedef enum event_action
 	EVENT_INSERT = 'I',
 	EVENT_UPDATE = 'U',
 	EVENT_DELETE = 'D',
-	EVENT_TRUNCATE = 'T'		/* no ids, no texts */
+	EVENT_TRUNCATE = 'T',		/* no ids, no texts */
+	EVENT_COMMIT = 'C'			/* the transaction's last event: no table, no
+								 * ids, no texts; sent only after others */
 } event_action;
 
-/* The row's unchanged TOASTed columns were not logged: keys are missing. */
-#define EVENT_PARTIAL		0x01
-/* The conversation's participant row of this profile has just been removed,
- * or its key changed: see profile_id. */
+/* Flags. */
+#define EVENT_PARTIAL		0x01	/* unchanged TOASTed columns were not
+									 * logged: their keys are missing */
+#define EVENT_TOO_LARGE		0x02	/* a text passed EVENT_MAX_TEXT: only keys
+									 * with short values are left in it */
+
+#define EVENT_MAX_TEXT		(1024 * 1024)
 
 typedef struct event_header
 {
@@ -65,6 +73,22 @@ typedef struct event_header
 	uint32_t	record_len;		/* 0 for DELETE */
 	uint32_t	old_record_len; /* 0 for INSERT; identity columns */
 } event_header;
+
+/*
+ * What the reader of a snapshot knows of the WAL: an event is part of the
+ * snapshot when its commit is at or before the fence and its xid is one that
+ * the snapshot sees.  Behind the struct: nxip transaction ids that the
+ * snapshot does not see, then nids uuids of 16 bytes (the snapshot's content).
+ */
+typedef struct event_snapshot
+{
+	uint64_t	fence;			/* WAL insert position, read after the
+								 * snapshot was taken */
+	uint32_t	xmin;			/* below: seen */
+	uint32_t	xmax;			/* at or above: not seen */
+	uint32_t	nxip;
+	uint32_t	nids;
+} event_snapshot;
 
 #define event_columns(e)	((const char *) ((e) + 1))
 #define event_record(e)		(event_columns(e) + (e)->columns_len)

@@ -110,17 +110,31 @@ extern void hub_conn_receive(hub_conn *conn, bool binary, const char *data,
 extern void *hub_conn_socket(const hub_conn *conn);
 extern struct queue *hub_conn_queue(hub_conn *conn);
 
-/* Answers to load_user. */
-extern void hub_user_loaded(hub *h, uint64_t ticket, const uint8_t *ids,
-							size_t n /* of 16 bytes each */ );
+/*
+ * Answers to load_user.  From the snapshot on, the user's memberships follow
+ * the events; events that are part of the snapshot neither change them nor
+ * are delivered to this user.  False: the answer is malformed.
+ */
+extern bool hub_user_loaded(hub *h, uint64_t ticket,
+							const event_snapshot *snapshot, size_t len);
 extern void hub_user_failed(hub *h, uint64_t ticket, const char *reason);
 
 /*
- * Route one event.  The shell has checked magic and sizes by
+ * Route the events of one transaction, or of one piece of a very large one.
+ * All membership changes among them are applied first, so that each event
+ * goes to exactly those who see it once the transaction has committed; a
+ * deleted conversation or participant row is told to those who lost sight of
+ * it by this transaction, too.  The shell has checked each event by
  * hub_event_valid() and drops what it has seen already (commit_lsn, ordinal).
  */
 extern bool hub_event_valid(const void *data, size_t len);
-extern void hub_event(hub *h, const event_header *event);
+extern void hub_apply(hub *h, const event_header *const *events, size_t n);
+
+/*
+ * Is the stream of events running?  Joins that ask for changes wait while it
+ * is not: their reply promises that every later commit arrives.
+ */
+extern void hub_set_live(hub *h, bool live);
 
 /*
  * Positions were lost (slot re-created, extension dropped): every connection

@@ -1,0 +1,32 @@
+/*-------------------------------------------------------------------------
+ *
+ * identity.h
+ *	  Who is speaking in this session: the profile behind a verified token,
+ *	  or behind request.jwt.claims where the session may be believed.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OPENHR_MSG_IDENTITY_H
+#define OPENHR_MSG_IDENTITY_H
+
+#include "utils/uuid.h"
+
+/* Defines openhr_msg.identity, the setting that carries a verified token. */
+extern void msg_identity_init(void);
+
+/*
+ * The caller's profile, or false when the session has none (anonymous, or a
+ * service role).  Raises an error when the verified token has expired.
+ */
+extern bool msg_current_profile(pg_uuid_t *profile_id);
+
+/* The same, but an error (28000) with a hint when there is none. */
+extern pg_uuid_t msg_require_profile(void);
+
+/*
+ * May the caller act for everybody?  True for a role that bypasses row level
+ * security, unless it has taken on an identity.
+ */
+extern bool msg_is_service(void);
+
+#endif							/* OPENHR_MSG_IDENTITY_H */
