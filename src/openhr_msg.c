@@ -26,6 +26,7 @@
 #include "postmaster/postmaster.h"
 
 #include "compat.h"
+#include "identity.h"
 #include "openhr_msg.h"
 
 #define RESTART_SECONDS		1
@@ -41,6 +42,7 @@ static void register_worker(int index, const char *function,
 void
 _PG_init(void)
 {
+	msg_identity_init();
 	msg_define_settings();
 
 	if (!process_shared_preload_libraries_in_progress)
