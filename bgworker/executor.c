@@ -125,6 +125,7 @@ msg_executor_main(Datum arg)
 	{
 		long		timeout;
 
+		msg_worker_interrupts();
 		look_for_extension();
 		link = serve(msg_link_attach(msg_worker, link));
 		timeout = upkeep();

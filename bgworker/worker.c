@@ -68,6 +68,8 @@ msg_worker_start(int slot_index)
 {
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
+	if (msg_shared->slots[slot_index].kind != MSG_EXECUTOR)
+		pqsignal(SIGINT, SIG_IGN);	/* there is no statement to cancel */
 	BackgroundWorkerUnblockSignals();
 
 	take_slot(slot_index);
@@ -118,6 +120,9 @@ leave_slot(int code, Datum arg)
 		pg_atomic_compare_exchange_u32(&msg_shared->database, &found,
 									   MSG_DATABASE_UNKNOWN);
 	ConditionVariableBroadcast(&msg_shared->left);
+
+	/* It may be waiting for a gateway. */
+	msg_worker_wake(&msg_shared->slots[MSG_SLOT_STREAMER]);
 }
 
 /*
@@ -259,6 +264,17 @@ msg_worker_set_state(MsgWorkerState state)
 			msg_worker_wake(&msg_shared->slots[MSG_SLOT_GATEWAY(g)]);
 }
 
+MsgWorkerState
+msg_worker_state(MsgWorkerSlot *slot)
+{
+	MsgWorkerState state;
+
+	LWLockAcquire(msg_shared->lock, LW_SHARED);
+	state = slot->state;
+	LWLockRelease(msg_shared->lock);
+	return state;
+}
+
 bool
 msg_worker_interrupts(void)
 {
@@ -271,7 +287,7 @@ msg_worker_interrupts(void)
 	return true;
 }
 
-bool
+void
 msg_worker_wait(long timeout)
 {
 	int			events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
@@ -283,7 +299,7 @@ msg_worker_wait(long timeout)
 
 	pg_atomic_write_u64(&msg_worker->wakeups,
 						pg_atomic_read_u64(&msg_worker->wakeups) + 1);
-	return msg_worker_interrupts();
+	CHECK_FOR_INTERRUPTS();
 }
 
 bool

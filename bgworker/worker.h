@@ -22,6 +22,7 @@ extern void msg_worker_start(int slot_index);
 
 /* A change of the streamer's state wakes the gateways. */
 extern void msg_worker_set_state(MsgWorkerState state);
+extern MsgWorkerState msg_worker_state(MsgWorkerSlot *slot);
 
 /*
  * Signals since the last call: reload on SIGHUP (true: settings may have
@@ -32,9 +33,9 @@ extern bool msg_worker_interrupts(void);
 
 /*
  * Wait until the latch is set or timeout (milliseconds, -1: none) has passed,
- * reset it, count the wake-up and handle interrupts; true as above.
+ * reset it, and count the wake-up.  Exits on SIGTERM, reads no settings.
  */
-extern bool msg_worker_wait(long timeout);
+extern void msg_worker_wait(long timeout);
 
 /* Is the extension there?  Runs a short transaction of its own. */
 extern bool msg_worker_extension_exists(void);

@@ -15,8 +15,24 @@
 #error "openhr_msg supports PostgreSQL 15 to 18"
 #endif
 
+#if PG_VERSION_NUM < 160000
+#define ReplicationSlotIsInvalid(slot) \
+	(XLogRecPtrIsInvalid((slot)->data.restart_lsn) && \
+	 !XLogRecPtrIsInvalid((slot)->data.invalidated_at))
+#else
+#define ReplicationSlotIsInvalid(slot) \
+	((slot)->data.invalidated != RS_INVAL_NONE)
+#endif
+
+#if PG_VERSION_NUM < 170000
+#define ReplicationSlotCreate(name, db, persistency, phases, failover, synced) \
+	ReplicationSlotCreate(name, db, persistency, phases)
+#endif
+
 #if PG_VERSION_NUM < 180000
 #define PG_MODULE_MAGIC_EXT(...) PG_MODULE_MAGIC
+#define ReplicationSlotAcquire(name, nowait, valid_only) \
+	ReplicationSlotAcquire(name, nowait)
 #endif
 
 #endif							/* OPENHR_MSG_COMPAT_H */

@@ -129,11 +129,10 @@ typedef struct MsgShared
 	pg_atomic_uint64 flush_target;
 
 	/*
-	 * The record that decoding failed on last, its end, and how many times in
-	 * a row; by the streamer only, here because the failure ends it.
+	 * Where decoding failed last, and how many times in a row; by the
+	 * streamer only, here because the failure ends it.
 	 */
-	XLogRecPtr	failed_record;
-	XLogRecPtr	failed_record_end;
+	XLogRecPtr	failed_at;
 	int			failed_times;
 
 	int			nslots;
