@@ -16,6 +16,8 @@
 #endif
 
 #if PG_VERSION_NUM < 160000
+/* Since 16 the "extra" of a setting lives in a memory context of guc.c. */
+#define guc_malloc(elevel, size) malloc(size)
 #define ReplicationSlotIsInvalid(slot) \
 	(XLogRecPtrIsInvalid((slot)->data.restart_lsn) && \
 	 !XLogRecPtrIsInvalid((slot)->data.invalidated_at))
