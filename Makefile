@@ -33,7 +33,7 @@ EXTRA_CLEAN = sql/$(EXTENSION)--*.sql
 PG_CONFIG ?= pg_config
 
 # -isystem keeps the server's own headers out of -Wextra.
-PG_CPPFLAGS = -I$(srcdir)/src -I$(srcdir)/decoder \
+PG_CPPFLAGS = -DMSG_VERSION=\"$(EXTVERSION)\" -I$(srcdir)/src -I$(srcdir)/decoder \
 	-isystem $(shell $(PG_CONFIG) --includedir-server)
 PG_CFLAGS = -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter \
 	-Wno-declaration-after-statement
@@ -41,6 +41,8 @@ SHLIB_LINK = -ljwt -ljansson -lcrypto
 
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
+
+$(OBJS): $(wildcard src/*.h decoder/*.h)
 
 $(DATA_built): $(SQL_SOURCES)
 	cat $^ > $@

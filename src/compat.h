@@ -15,6 +15,10 @@
 #error "openhr_msg supports PostgreSQL 15 to 18"
 #endif
 
+#if PG_VERSION_NUM < 180000
+#define PG_MODULE_MAGIC_EXT(...) PG_MODULE_MAGIC
+#endif
+
 /*
  * Logical decoding.
  *
