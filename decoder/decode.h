@@ -57,7 +57,7 @@ typedef struct DecodeColumn
 	int			index;			/* where in the leaf's tuple, from 0 */
 	bool		identity;		/* of the leaf's replica identity */
 	uint32		type_hash;		/* of the declared type, in the syscache */
-	const char *key;			/* "name": */
+	const char *key;			/* ,"name": */
 	int			key_len;
 	DecodeType	type;
 } DecodeColumn;
@@ -117,6 +117,30 @@ typedef struct DecodeEvent
 	const DecodeRow *row;
 	const DecodeRow *old_row;	/* its identity columns count */
 } DecodeEvent;
+
+/*
+ * Writing into a StringInfo without a call and without a terminator: reserve
+ * room, then put into it.
+ */
+static inline void
+reserve(StringInfo out, int len)
+{
+	if (out->maxlen - out->len <= len)
+		enlargeStringInfo(out, len);
+}
+
+static inline void
+put(StringInfo out, const char *s, int len)
+{
+	memcpy(out->data + out->len, s, len);
+	out->len += len;
+}
+
+static inline void
+put_char(StringInfo out, char c)
+{
+	out->data[out->len++] = c;
+}
 
 /* relations.c */
 extern void decode_relations_init(MemoryContext parent);

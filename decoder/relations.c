@@ -289,6 +289,7 @@ init_column(DecodeColumn *column, Form_pg_attribute att, MemoryContext cxt)
 	StringInfoData key;
 
 	initStringInfo(&key);
+	appendStringInfoChar(&key, ',');
 	decode_append_key(&key, NameStr(att->attname));
 	column->key = key.data;
 	column->key_len = key.len;

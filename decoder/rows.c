@@ -44,17 +44,20 @@ is_absent(const DecodeType *type, Datum value)
 		VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(value));
 }
 
-/* Append "key":value; false when the value does not fit. */
-static bool
+/*
+ * Append ,"key":value; false when the value's text passes the limit.
+ */
+static inline bool
 append_pair(StringInfo out, DecodeColumn *column, const DecodeRow *row,
 			int limit)
 {
 	int			i = column->index;
 
-	appendBinaryStringInfoNT(out, column->key, column->key_len);
+	reserve(out, column->key_len + 4);
+	put(out, column->key, column->key_len);
 	if (!row->nulls[i])
 		return decode_append_value(out, &column->type, row->values[i], limit);
-	appendBinaryStringInfoNT(out, "null", 4);
+	put(out, "null", 4);
 	return out->len <= limit;
 }
 
@@ -66,13 +69,13 @@ static bool
 append_object(StringInfo out, const DecodeTable *table, const DecodeRow *row,
 			  bool identity_only, bool short_only, uint8 *flags)
 {
-	int			limit = out->len + EVENT_MAX_TEXT - 1;
+	int			start = out->len;
+	int			limit = start + EVENT_MAX_TEXT - 1;
 
-	appendStringInfoCharMacro(out, '{');
 	for (int i = 0; row != NULL && i < table->ncolumns; i++)
 	{
 		DecodeColumn *column = &table->column[i];
-		int			start = out->len;
+		int			end = out->len;
 
 		if (identity_only && !column->identity)
 			continue;
@@ -83,17 +86,21 @@ append_object(StringInfo out, const DecodeTable *table, const DecodeRow *row,
 			continue;
 		}
 
-		if (out->data[start - 1] != '{')
-			appendStringInfoCharMacro(out, ',');
 		if (short_only)
-			limit = out->len + column->key_len + MAX_SHORT_VALUE;
+			limit = end + column->key_len + MAX_SHORT_VALUE;
 		if (append_pair(out, column, row, limit))
 			continue;
 		if (!short_only)
 			return false;
-		out->len = start;
+		out->len = end;
 	}
-	appendStringInfoCharMacro(out, '}');
+
+	/* The first key's comma becomes the opening brace. */
+	reserve(out, 2);
+	if (out->len == start)
+		out->len++;
+	out->data[start] = '{';
+	put_char(out, '}');
 	return true;
 }
 

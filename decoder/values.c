@@ -120,20 +120,6 @@ decode_type_init(DecodeType *type, Oid typid, MemoryContext cxt)
 	}
 }
 
-/* Room that was asked for before: no checks, no terminator. */
-static inline void
-put(StringInfo out, const char *s, int len)
-{
-	memcpy(out->data + out->len, s, len);
-	out->len += len;
-}
-
-static inline void
-put_char(StringInfo out, char c)
-{
-	out->data[out->len++] = c;
-}
-
 #define BYTES(c)	(UINT64CONST(0x0101010101010101) * (uint8) (c))
 
 /* Does one of eight bytes need an escape?  The high bits say which. */
@@ -174,13 +160,12 @@ append_escape(StringInfo out, unsigned char c)
 		['"'] = '"',['\\'] = '\\'
 	};
 
+	reserve(out, 7);
+	put_char(out, '\\');
 	if (c < sizeof(letters) && letters[c])
-	{
-		appendStringInfoCharMacro(out, '\\');
-		appendStringInfoCharMacro(out, letters[c]);
-	}
+		put_char(out, letters[c]);
 	else
-		appendStringInfo(out, "\\u%04x", c);
+		out->len += sprintf(out->data + out->len, "u%04x", c);
 }
 
 /* A JSON string. */
@@ -189,18 +174,20 @@ decode_append_string(StringInfo out, const char *s, int len)
 {
 	const char *end = s + len;
 
-	appendStringInfoCharMacro(out, '"');
+	reserve(out, len + 2);
+	put_char(out, '"');
 	for (;;)
 	{
-		const char *run = s;
+		const char *plain_end = skip_plain(s, end);
 
-		s = skip_plain(s, end);
-		appendBinaryStringInfoNT(out, run, s - run);
+		put(out, s, plain_end - s);
+		s = plain_end;
 		if (s == end)
 			break;
 		append_escape(out, *s++);
+		reserve(out, end - s + 1);
 	}
-	appendStringInfoCharMacro(out, '"');
+	put_char(out, '"');
 }
 
 /* "name": */
@@ -265,7 +252,7 @@ append_bytea(StringInfo out, Datum value, int limit)
 
 	if (len > (limit - out->len) / 2)
 		return false;
-	enlargeStringInfo(out, 2 * len + 2);
+	reserve(out, 2 * len + 2);
 	put_char(out, '"');
 	put_hex(out->data + out->len, (unsigned char *) VARDATA_ANY(bytes), len);
 	out->len += 2 * len;
@@ -559,7 +546,7 @@ decode_append_value(StringInfo out, DecodeType *type, Datum value, int limit)
 	if (out->len >= limit || surely_too_long(type, value, limit - out->len))
 		return false;
 
-	enlargeStringInfo(out, FIXED_TEXT);
+	reserve(out, FIXED_TEXT);
 	switch (type->kind)
 	{
 		case DECODE_BOOL:

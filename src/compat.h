@@ -41,6 +41,13 @@
 #define decoding_keepalive(ctx)	OutputPluginUpdateProgress(ctx, false)
 #endif
 
+/* 18 checks here whether the slot was invalidated. */
+#if PG_VERSION_NUM >= 180000
+#define slot_acquire(name)	ReplicationSlotAcquire(name, true, true)
+#else
+#define slot_acquire(name)	ReplicationSlotAcquire(name, true)
+#endif
+
 /* 16 let build_attrmap_by_name() leave out what the input has not. */
 #if PG_VERSION_NUM >= 160000
 #define attrmap_by_name(in, out)	build_attrmap_by_name(in, out, false)
