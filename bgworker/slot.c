@@ -90,7 +90,7 @@ msg_slot_open(uint32 changes,
 	if (!look_at_slot(&data, &invalid) && !create_slot(changes))
 		return NULL;
 
-	ReplicationSlotAcquire(MSG_SLOT_NAME, true, true);
+	slot_acquire(MSG_SLOT_NAME);
 	options = list_make1(makeDefElem("format",
 									 (Node *) makeString("binary"), -1));
 	ctx = CreateDecodingContext(Max(MyReplicationSlot->data.confirmed_flush,
@@ -138,7 +138,7 @@ look_at_slot(ReplicationSlotPersistentData *data, bool *invalid)
 
 	SpinLockAcquire(&slot->mutex);
 	*data = slot->data;
-	*invalid = ReplicationSlotIsInvalid(slot);
+	*invalid = slot_is_invalid(slot);
 	SpinLockRelease(&slot->mutex);
 
 	if (!OidIsValid(data->database) ||
@@ -178,8 +178,7 @@ create_slot(uint32 changes)
 
 	begin_epoch();
 	CheckLogicalDecodingRequirements();
-	ReplicationSlotCreate(MSG_SLOT_NAME, true, RS_EPHEMERAL, false,
-						  false, false);
+	slot_create(MSG_SLOT_NAME, RS_EPHEMERAL);
 	ctx = CreateInitDecodingContext(MSG_EXTENSION, NIL, false,
 									InvalidXLogRecPtr, &msg_wal_routine,
 									NULL, NULL, NULL);

@@ -15,26 +15,13 @@
 #error "openhr_msg supports PostgreSQL 15 to 18"
 #endif
 
-#if PG_VERSION_NUM < 160000
 /* Since 16 the "extra" of a setting lives in a memory context of guc.c. */
+#if PG_VERSION_NUM < 160000
 #define guc_malloc(elevel, size) malloc(size)
-#define ReplicationSlotIsInvalid(slot) \
-	(XLogRecPtrIsInvalid((slot)->data.restart_lsn) && \
-	 !XLogRecPtrIsInvalid((slot)->data.invalidated_at))
-#else
-#define ReplicationSlotIsInvalid(slot) \
-	((slot)->data.invalidated != RS_INVAL_NONE)
-#endif
-
-#if PG_VERSION_NUM < 170000
-#define ReplicationSlotCreate(name, db, persistency, phases, failover, synced) \
-	ReplicationSlotCreate(name, db, persistency, phases)
 #endif
 
 #if PG_VERSION_NUM < 180000
 #define PG_MODULE_MAGIC_EXT(...) PG_MODULE_MAGIC
-#define ReplicationSlotAcquire(name, nowait, valid_only) \
-	ReplicationSlotAcquire(name, nowait)
 #endif
 
 /*
@@ -64,6 +51,24 @@
 #define slot_acquire(name)	ReplicationSlotAcquire(name, true, true)
 #else
 #define slot_acquire(name)	ReplicationSlotAcquire(name, true)
+#endif
+
+/* 17 added failover and synced. */
+#if PG_VERSION_NUM >= 170000
+#define slot_create(name, persistency) \
+	ReplicationSlotCreate(name, true, persistency, false, false, false)
+#else
+#define slot_create(name, persistency) \
+	ReplicationSlotCreate(name, true, persistency, false)
+#endif
+
+/* 16 names the cause of an invalidation. */
+#if PG_VERSION_NUM >= 160000
+#define slot_is_invalid(slot)	((slot)->data.invalidated != RS_INVAL_NONE)
+#else
+#define slot_is_invalid(slot) \
+	(XLogRecPtrIsInvalid((slot)->data.restart_lsn) && \
+	 !XLogRecPtrIsInvalid((slot)->data.invalidated_at))
 #endif
 
 /* 16 let build_attrmap_by_name() leave out what the input has not. */
