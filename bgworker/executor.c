@@ -234,20 +234,21 @@ answer(const MsgCall *call)
 	resetStringInfo(&reply);
 	appendBinaryStringInfo(&reply, (char *) &header, sizeof(header));
 
-	switch ((MsgCallKind) call->kind)
+	if (!extension_there)
+		failed = "the extension does not exist";
+	else if (call->kind == MSG_CALL_LOAD_USER)
 	{
-		case MSG_CALL_LOAD_USER:
-			if (!run(load_user, (void *) call->profile_id,
-					 "loading memberships", CALL_TIMEOUT))
-				failed = "could not read the memberships";
-			break;
-		case MSG_CALL_DESCRIBE:
-			if (!run(describe, NULL, "describing tables", CALL_TIMEOUT))
-				failed = "could not read the tables' definition";
-			break;
-		default:
-			failed = "unknown call";
+		if (!run(load_user, (void *) call->profile_id,
+				 "loading memberships", CALL_TIMEOUT))
+			failed = "could not read the memberships";
 	}
+	else if (call->kind == MSG_CALL_DESCRIBE)
+	{
+		if (!run(describe, NULL, "describing tables", CALL_TIMEOUT))
+			failed = "could not read the definition of the tables";
+	}
+	else
+		failed = "unknown call";
 
 	header.status = MSG_REPLY_OK;
 	if (failed)
