@@ -439,13 +439,22 @@ make_table(Relation leaf, Relation root, event_table which)
 	return table;
 }
 
-static DecodeTable *
-examine(Relation relation)
+/*
+ * Fill an entry.  It is declared valid first, so that an invalidation that
+ * arrives meanwhile is not lost.
+ *
+ * A partition of ours whose root has another name just now is not ours, but
+ * the renaming of the root back will not invalidate it: ask again each time.
+ */
+static void
+fill_entry(CacheEntry *entry, Relation relation)
 {
 	Oid			root_oid = find_root(relation);
 	Relation	root = relation;
-	DecodeTable *table = NULL;
 	int			which;
+
+	entry->table = NULL;
+	entry->valid = true;
 
 	if (root_oid != RelationGetRelid(relation))
 		root = RelationIdGetRelation(root_oid);
@@ -454,19 +463,17 @@ examine(Relation relation)
 
 	which = which_table(root);
 	if (which >= 0)
-		table = make_table(relation, root, which);
+		entry->table = make_table(relation, root, which);
+	else if (root != relation && is_member(root_oid))
+		invalidate(entry);
 
 	if (root != relation)
 		RelationClose(root);
-	return table;
 }
 
 /*
  * What is known of a relation; NULL when it is none of ours.  The result is
  * good until the next call.
- *
- * The entry is declared valid before it is filled, so that an invalidation
- * that arrives meanwhile is not lost.
  */
 DecodeTable *
 decode_relation(Relation relation)
@@ -476,13 +483,11 @@ decode_relation(Relation relation)
 	bool		found;
 
 	entry = hash_search(cache, &relid, HASH_ENTER, &found);
-	if (found && entry->valid)
-		return entry->table;
-
-	if (found)
-		free_table(entry);
-	entry->table = NULL;
-	entry->valid = true;
-	entry->table = examine(relation);
+	if (!found || !entry->valid)
+	{
+		if (found)
+			free_table(entry);
+		fill_entry(entry, relation);
+	}
 	return entry->table;
 }

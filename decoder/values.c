@@ -9,7 +9,8 @@
  * under a historic snapshot; the slot would be stuck at that row.)
  *
  * What a column needs is looked up once, in a DecodeType; the types that our
- * tables are made of are written without their output functions.
+ * tables are made of are written without their output functions.  Those that
+ * are not (ranges, intervals, money) follow the session's settings.
  *
  * Every value has a limit: the place in the buffer that its text must not
  * pass.  A compressed value can be a thousand times its stored size, a jsonb
@@ -188,6 +189,7 @@ decode_append_string(StringInfo out, const char *s, int len)
 		reserve(out, end - s + 1);
 	}
 	put_char(out, '"');
+	out->data[out->len] = '\0';
 }
 
 /* "name": */
