@@ -1,18 +1,20 @@
 /*
  * The document's Frontend code, unchanged (document.tsx is its text), run by
- * real React in a DOM.  The only addition is the import of React's hooks,
- * which the document's excerpt leaves out.
+ * real React in a DOM.  Two lines are put around it: the import of React's
+ * hooks, which the excerpt leaves out, and an export of its client, so that
+ * the test can disconnect it.
  */
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import fs from 'node:fs/promises';
 import { after, test } from 'node:test';
 import esbuild from 'esbuild';
 import { JSDOM } from 'jsdom';
-import { as, anonKey, conversation, connect, listen, person, send, sql,
-  tokenOf, url } from './harness.mjs';
+import { anonKey, as, connect, conversation, flush, listen, person, send, tokenOf,
+  url } from './harness.mjs';
 
 const here = new URL('.', import.meta.url);
-const { window } = new JSDOM('<!doctype html><body></body>');
+const { window } = new JSDOM('<!doctype html><body></body>', { url: 'http://localhost/' });
 Object.assign(globalThis, { window, document: window.document });
 const { createElement } = await import('react');
 const { createRoot } = await import('react-dom/client');
@@ -21,131 +23,132 @@ const build = new URL(`.build/${process.pid}/`, here);
 await fs.mkdir(build, { recursive: true });
 after(() => fs.rm(build, { recursive: true, force: true }));
 
-/* The hook in a module of its own, so that it has a client of its own. */
-async function documentHook(key) {
+/* The document's module with a client of its own. */
+async function documentModule(t, key) {
   process.env.NEXT_PUBLIC_SUPABASE_URL = url;
   process.env.NEXT_PUBLIC_SUPABASE_KEY = key;
   const source = await fs.readFile(new URL('document.tsx', here), 'utf8');
   const { code } = await esbuild.transform(source, { loader: 'tsx', format: 'esm' });
-  const file = new URL(`${crypto.randomUUID()}.mjs`, build);
-  await fs.writeFile(file, `import { useEffect, useState } from 'react';\n${code}`);
-  return (await import(file)).useConversationRealtime;
+  const file = new URL(`${randomUUID()}.mjs`, build);
+  await fs.writeFile(file, `import { useEffect, useState } from 'react';
+${code}
+export { supabase };
+`);
+  const module = await import(file);
+  t.after(() => module.supabase.realtime.disconnect());
+  return module;
 }
 
-/* Shows a conversation with it; the items' texts, newest first. */
-function mount(t, hook, conversationId) {
-  const container = document.body.appendChild(document.createElement('ul'));
-  const root = createRoot(container);
-  const Room = ({ id }) => hook(id).messages.map(message =>
+/* A page that shows a conversation with it, newest first. */
+async function openPage(t, key, conversationId) {
+  const { supabase, useConversationRealtime } = await documentModule(t, key);
+  const list = document.body.appendChild(document.createElement('ul'));
+  const root = createRoot(list);
+  const Room = ({ id }) => useConversationRealtime(id).messages.map(message =>
     createElement('li', { key: message.id }, message.content));
-  root.render(createElement(Room, { id: conversationId }));
-  t.after(() => root.unmount());
-  return {
+
+  const page = {
+    supabase,
     show: id => root.render(createElement(Room, { id })),
-    unmount: () => root.unmount(),
-    texts: () => [...container.querySelectorAll('li')].map(li => li.textContent),
-    until: condition => new Promise((resolve, reject) => {
+    close: () => root.unmount(),
+    texts: () => [...list.querySelectorAll('li')].map(li => li.textContent),
+    /* Until the page shows what is expected, newest first. */
+    shows: (...expected) => new Promise((resolve, reject) => {
       const observer = new window.MutationObserver(check);
       const timer = setTimeout(() => {
         observer.disconnect();
-        reject(new Error(`the page shows: ${container.innerHTML}`));
+        reject(new Error(`expected ${expected}; the page shows ${page.texts()}`));
       }, 20000);
       function check() {
-        if (!condition())
+        if (String(page.texts().slice(0, expected.length)) !== String(expected))
           return;
         clearTimeout(timer);
         observer.disconnect();
         resolve();
       }
-      observer.observe(container, { childList: true, subtree: true, characterData: true });
+      observer.observe(list, { childList: true, subtree: true, characterData: true });
       check();
     }),
   };
+  t.after(page.close);
+  page.show(conversationId);
+  await subscribed(page, conversationId);
+  return page;
 }
 
-/* Send until the page shows something: the hook does not tell when its
- * subscription stands, so the first messages may be before it. */
-async function sendUntilShown(room, sender, conversationId) {
-  let shown = false;
-  const first = room.until(() => room.texts().length > 0).then(() => { shown = true; });
-  for (let i = 0; !shown; i++) {
-    await send(sender, conversationId, `are you there? ${i}`);
-    await Promise.race([first, new Promise(resolve => setTimeout(resolve, 100))]);
-  }
-  await first;
+/* The hook does not tell when its subscription stands; its client does. */
+async function subscribed({ supabase }, conversationId) {
+  const topic = `realtime:room:${conversationId}`;
+  while (supabase.getChannels().find(c => c.topic === topic)?.state !== 'joined')
+    await new Promise(resolve => setTimeout(resolve, 10));
+}
+
+async function pair() {
+  return [await person('Ana'), await person('Ben')];
 }
 
 test('the hook shows new messages, newest first', async t => {
-  const [ana, ben] = [await person('Ana'), await person('Ben')];
+  const [ana, ben] = await pair();
   const talk = await conversation(ana, ben);
-  const room = mount(t, await documentHook(tokenOf(ana)), talk);
-  await sendUntilShown(room, ben, talk);
+  const page = await openPage(t, tokenOf(ana), talk);
 
   await send(ben, talk, 'first');
   await send(ana, talk, 'second <b>& third</b>');
-  await room.until(() => room.texts()[0] === 'second <b>& third</b>');
-  assert.deepEqual(room.texts().slice(0, 2), ['second <b>& third</b>', 'first']);
+  await page.shows('second <b>& third</b>', 'first');
+  assert.equal(page.texts().length, 2);
 });
 
 test('it follows the conversation that the page shows', async t => {
-  const [ana, ben] = [await person('Ana'), await person('Ben')];
-  const [one, two] = [await conversation(ana, ben), await conversation(ana, ben)];
-  const room = mount(t, await documentHook(tokenOf(ana)), one);
-  await sendUntilShown(room, ben, one);
+  const [ana, ben] = await pair();
+  const one = await conversation(ana, ben);
+  const two = await conversation(ana, ben);
+  const page = await openPage(t, tokenOf(ana), one);
+  await send(ben, one, 'in the first');
+  await page.shows('in the first');
 
-  const before = room.texts().length;
-  room.show(two);
-  /* The state stays, as the document has it; what comes now is of "two". */
-  const more = mount(t, await documentHook(tokenOf(ana)), two);
-  await sendUntilShown(more, ben, two);
-  await room.until(() => room.texts().length > before);
+  page.show(two);
+  await subscribed(page, two);
   await send(ben, one, 'behind the door');
-  await send(ben, two, 'in the room');
-  await room.until(() => room.texts()[0] === 'in the room');
-  assert.ok(!room.texts().includes('behind the door'));
+  await send(ben, two, 'in the second');
+  await page.shows('in the second', 'in the first');
 });
 
 test('unmounting removes the channel', async t => {
-  const [ana, ben] = [await person('Ana'), await person('Ben')];
+  const [ana, ben] = await pair();
   const talk = await conversation(ana, ben);
-  const room = mount(t, await documentHook(tokenOf(ana)), talk);
-  await sendUntilShown(room, ben, talk);
-  room.unmount();
+  const page = await openPage(t, tokenOf(ana), talk);
+  page.close();
+  assert.deepEqual(page.supabase.getChannels(), []);
 
-  /* A second reader shows that the message went out. */
-  const reader = await listen(await connect(t, ana), 'reader', { event: 'INSERT', table: 'messages' });
+  const reader = await listen(await connect(t, ana), 'reader',
+    { event: 'INSERT', table: 'messages' });
   await send(ben, talk, 'to nobody');
   await reader.content('to nobody');
-  assert.deepEqual(room.texts(), []);
+  assert.deepEqual(page.texts(), []);
 });
 
 test('with the anonymous key it shows nothing', async t => {
-  const [ana, ben] = [await person('Ana'), await person('Ben')];
+  const [ana, ben] = await pair();
   const talk = await conversation(ana, ben);
-  const room = mount(t, await documentHook(anonKey), talk);
-  const reader = await listen(await connect(t, ana), 'reader', { event: 'INSERT', table: 'messages' });
-  for (let i = 0; i < 20; i++)
+  const page = await openPage(t, anonKey, talk);
+  const reader = await listen(await connect(t, ana), 'reader',
+    { event: 'INSERT', table: 'messages' });
+
+  for (let i = 0; i < 10; i++)
     await send(ben, talk, `secret ${i}`);
-  await reader.content('secret 19');
-  assert.deepEqual(room.texts(), []);
+  await reader.content('secret 9');
+  await flush(page.supabase);
+  assert.deepEqual(page.texts(), []);
 });
 
-test('messages of the document\'s own insert arrive too', async t => {
-  const [ana, ben] = [await person('Ana'), await person('Ben')];
+test('a row of the document\'s own insert arrives too', async t => {
+  const [ana, ben] = await pair();
   const talk = await conversation(ana, ben);
-  const room = mount(t, await documentHook(tokenOf(ana)), talk);
-  await sendUntilShown(room, ben, talk);
+  const page = await openPage(t, tokenOf(ana), talk);
 
   await as(ben, query => query(
-    `INSERT INTO messages (conversation_id, sender_profile_id, content, content_type, reply_to_message_id)
+    `INSERT INTO messages (conversation_id, sender_profile_id, content,
+                           content_type, reply_to_message_id)
      VALUES ($1, $2, 'by plain INSERT', 'text', NULL)`, talk, ben));
-  await room.until(() => room.texts()[0] === 'by plain INSERT');
-  assert.equal((await sql('SELECT count(*) FROM messages WHERE conversation_id = $1', talk))[0].count,
-    room.texts().length + await notShown(talk, room));
+  await page.shows('by plain INSERT');
 });
-
-/* How many of a conversation's messages are not on the page. */
-async function notShown(conversationId, room) {
-  const rows = await sql('SELECT content FROM messages WHERE conversation_id = $1', conversationId);
-  return rows.filter(row => !room.texts().includes(row.content)).length;
-}

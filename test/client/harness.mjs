@@ -120,6 +120,14 @@ export async function connect(t, profile, { key = anonKey, realtime = {}, base =
   return client;
 }
 
+/* Everything that the gateway had queued for this client has been received. */
+export function flush(client) {
+  return new Promise(resolve => {
+    client.realtime.onHeartbeat(status => status === 'ok' && resolve());
+    client.realtime.sendHeartbeat();
+  });
+}
+
 /*
  * A channel that keeps what arrives.  Bindings are supabase-js's own objects
  * ({event, table, filter, ...}); "schema: public" is filled in.
