@@ -43,14 +43,13 @@ run()
 	wait $!
 }
 
-# Run a command as the user who owns the servers.
+# Run a command as the user who owns the servers.  What bash runs in the
+# background ignores SIGINT; nothing that is tested shall.
 as_server()
 {
-	if [ "$(id -u)" = 0 ]; then
-		runuser -u "$SERVER_USER" -- env HOME="$SCRATCH/home" "$@"
-	else
-		env HOME="$SCRATCH/home" "$@"
-	fi
+	local user=()
+	[ "$(id -u)" != 0 ] || user=(runuser -u "$SERVER_USER" --)
+	"${user[@]}" env --default-signal=INT,QUIT HOME="$SCRATCH/home" "$@"
 }
 
 # Run a command that writes to the PostgreSQL installation.
