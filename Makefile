@@ -37,7 +37,8 @@ PG_CPPFLAGS = -DMSG_VERSION=\"$(EXTVERSION)\" -I$(srcdir)/src -I$(srcdir)/decode
 	-isystem $(shell $(PG_CONFIG) --includedir-server)
 PG_CFLAGS = -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter \
 	-Wno-declaration-after-statement
-SHLIB_LINK = -ljwt -ljansson -lcrypto
+# jansson is linked statically and hidden: src/jansson.c says why.
+SHLIB_LINK = -Wl,--exclude-libs,libjansson.a -l:libjansson.a -lcrypto
 
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)

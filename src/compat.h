@@ -15,6 +15,11 @@
 #error "openhr_msg supports PostgreSQL 15 to 18"
 #endif
 
+/* Since 16 the "extra" of a setting lives in a memory context of guc.c. */
+#if PG_VERSION_NUM < 160000
+#define guc_malloc(elevel, size) malloc(size)
+#endif
+
 #if PG_VERSION_NUM < 180000
 #define PG_MODULE_MAGIC_EXT(...) PG_MODULE_MAGIC
 #endif
@@ -46,6 +51,24 @@
 #define slot_acquire(name)	ReplicationSlotAcquire(name, true, true)
 #else
 #define slot_acquire(name)	ReplicationSlotAcquire(name, true)
+#endif
+
+/* 17 added failover and synced. */
+#if PG_VERSION_NUM >= 170000
+#define slot_create(name, persistency) \
+	ReplicationSlotCreate(name, true, persistency, false, false, false)
+#else
+#define slot_create(name, persistency) \
+	ReplicationSlotCreate(name, true, persistency, false)
+#endif
+
+/* 16 names the cause of an invalidation. */
+#if PG_VERSION_NUM >= 160000
+#define slot_is_invalid(slot)	((slot)->data.invalidated != RS_INVAL_NONE)
+#else
+#define slot_is_invalid(slot) \
+	(XLogRecPtrIsInvalid((slot)->data.restart_lsn) && \
+	 !XLogRecPtrIsInvalid((slot)->data.invalidated_at))
 #endif
 
 /* 16 let build_attrmap_by_name() leave out what the input has not. */

@@ -26,6 +26,7 @@
 #include "postmaster/postmaster.h"
 
 #include "compat.h"
+#include "identity.h"
 #include "openhr_msg.h"
 
 #define RESTART_SECONDS		1
@@ -42,6 +43,7 @@ void
 _PG_init(void)
 {
 	msg_define_settings();
+	msg_identity_init();
 
 	if (!process_shared_preload_libraries_in_progress)
 		return;
