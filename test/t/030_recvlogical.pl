@@ -19,11 +19,6 @@ max_worker_processes = 2
 autovacuum = off
 ));
 
-# The list is younger than the oldest minor releases that we support.
-my $list = 'output_plugin_libraries';
-$node->append_conf('postgresql.conf',
-	"$list = 'pgoutput, test_decoding, openhr_msg'")
-  if run_log([ 'postgres', '-D', $node->data_dir, '-C', $list ]);
 $node->start;
 
 sub sql
