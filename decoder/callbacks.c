@@ -131,7 +131,7 @@ read_options(DecodeState *state, List *options)
 	}
 }
 
-/* A new slot (is_init) comes without options and will decode no row yet. */
+/* A slot is created (is_init) without options, and decodes no row yet. */
 static void
 decode_startup(LogicalDecodingContext *ctx, OutputPluginOptions *opt,
 			   bool is_init)
@@ -143,8 +143,7 @@ decode_startup(LogicalDecodingContext *ctx, OutputPluginOptions *opt,
 	state->event_context = AllocSetContextCreate(ctx->context,
 												 "openhr_msg event",
 												 ALLOCSET_DEFAULT_SIZES);
-	if (!is_init)
-		decode_relations_init(ctx->context);
+	decode_relations_init(ctx->context);
 
 	ctx->output_plugin_private = state;
 	opt->output_type = state->binary ?

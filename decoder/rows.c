@@ -27,6 +27,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "compat.h"
 #include "decode.h"
 
 /* Longest JSON of a value that stays in a row which is too large. */
