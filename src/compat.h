@@ -91,4 +91,11 @@
 #define attribute_is_stored(att)	true
 #endif
 
+/* 17 ties a set of wait events to a resource owner; ours live on. */
+#if PG_VERSION_NUM >= 170000
+#define create_wait_event_set(n)	CreateWaitEventSet(NULL, n)
+#else
+#define create_wait_event_set(n)	CreateWaitEventSet(TopMemoryContext, n)
+#endif
+
 #endif							/* OPENHR_MSG_COMPAT_H */
