@@ -33,14 +33,17 @@ EXTRA_CLEAN = sql/$(EXTENSION)--*.sql
 PG_CONFIG ?= pg_config
 
 # -isystem keeps the server's own headers out of -Wextra.
-PG_CPPFLAGS = -I$(srcdir)/src -I$(srcdir)/decoder \
+PG_CPPFLAGS = -DMSG_VERSION=\"$(EXTVERSION)\" -I$(srcdir)/src -I$(srcdir)/decoder \
 	-isystem $(shell $(PG_CONFIG) --includedir-server)
 PG_CFLAGS = -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter \
 	-Wno-declaration-after-statement
-SHLIB_LINK = -ljwt -ljansson -lcrypto
+# jansson is linked statically and hidden: src/jansson.c says why.
+SHLIB_LINK = -Wl,--exclude-libs,libjansson.a -l:libjansson.a -lcrypto
 
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
+
+$(OBJS): $(wildcard src/*.h decoder/*.h)
 
 $(DATA_built): $(SQL_SOURCES)
 	cat $^ > $@

@@ -11,8 +11,17 @@
 
 #include "utils/uuid.h"
 
+#include "token.h"
+
 /* Defines openhr_msg.identity, the setting that carries a verified token. */
 extern void msg_identity_init(void);
+
+/*
+ * The session speaks for a verified token's subject from here on, or for
+ * nobody; a rollback undoes it.
+ */
+extern void msg_take_identity(const token_claims *claims);
+extern void msg_forget_identity(void);
 
 /*
  * The caller's profile, or false when the session has none (anonymous, or a
@@ -25,7 +34,9 @@ extern pg_uuid_t msg_require_profile(void);
 
 /*
  * May the caller act for everybody?  True for a role that bypasses row level
- * security, unless it has taken on an identity.
+ * security, unless it has taken on an identity.  The role is the one in force
+ * outside of SECURITY DEFINER functions, so it may be asked in them; see
+ * identity.c.
  */
 extern bool msg_is_service(void);
 

@@ -3,7 +3,7 @@
  * token.h
  *	  JSON Web Tokens (RFC 7519): keys and verification.
  *
- * Pure C over libjwt, jansson and libcrypto: used by backends
+ * Pure C over jansson and libcrypto: used by backends
  * (openhr_msg.authenticate) and by the gateway, and compiled into both.
  *
  *-------------------------------------------------------------------------
@@ -71,6 +71,16 @@ extern void token_keys_free(token_keys *keys);
 extern token_status token_verify(const token_keys *keys, const char *token,
 								 size_t len, int64_t now,
 								 token_claims *claims, char **json);
+
+/*
+ * Claims that somebody else has verified; nothing is checked, and what is
+ * absent or of a wrong type stays empty.  False when it is no JSON object.
+ */
+extern bool token_parse_claims(const char *json, size_t len,
+							   token_claims *claims);
+
+/* A uuid in its usual form of 36 characters, and no other. */
+extern bool token_parse_uuid(const char *text, uint8_t uuid[16]);
 
 /* English, without the token: "token has expired" and so on. */
 extern const char *token_status_text(token_status status);

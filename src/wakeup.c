@@ -1,0 +1,133 @@
+/*-------------------------------------------------------------------------
+ *
+ * wakeup.c
+ *	  Waking the workers when a transaction that concerns them commits.
+ *
+ * Our triggers set a flag of this backend; the commit callback, registered
+ * once in every backend, looks at it and sets the streamer's latch.  So a
+ * transaction that does not touch our tables pays for one test of a flag.
+ *
+ * The callback runs after the commit became visible and must not raise an
+ * error, so it takes no lock: it reads the latch's address, which is either
+ * NULL or that of a PGPROC.  Those outlive every process; at worst a process
+ * that took the PGPROC over sees its latch set for nothing.
+ *
+ * With synchronous_commit = off the commit is not flushed yet, and the
+ * streamer reads flushed WAL only.  The callback tells it how far it has to
+ * flush by itself rather than wait for the WAL writer.
+ *
+ * What no callback of ours sees (COMMIT PREPARED of a transaction that
+ * another session prepared, rows applied while triggers are disabled) is
+ * found by the streamer's timeout.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
+#include "storage/latch.h"
+
+#include "openhr_msg.h"
+
+/* What this transaction did so far. */
+static bool tables_changed = false;
+static bool setup_changed = false;	/* an extension, or a database */
+
+static object_access_hook_type prev_object_access_hook = NULL;
+
+static void on_xact_event(XactEvent event, void *arg);
+static void on_object_access(ObjectAccessType access, Oid class_id,
+							 Oid object_id, int sub_id, void *arg);
+
+void
+msg_wakeup_init(void)
+{
+	RegisterXactCallback(on_xact_event, NULL);
+	prev_object_access_hook = object_access_hook;
+	object_access_hook = on_object_access;
+}
+
+void
+msg_wakeup_at_commit(void)
+{
+	tables_changed = true;
+}
+
+void
+msg_worker_wake(MsgWorkerSlot *slot)
+{
+	Latch	   *latch = *(Latch *volatile *) &slot->latch;
+
+	if (latch != NULL)
+		SetLatch(latch);
+}
+
+static void
+raise_flush_target(XLogRecPtr target)
+{
+	uint64		current = pg_atomic_read_u64(&msg_shared->flush_target);
+
+	while (current < target &&
+		   !pg_atomic_compare_exchange_u64(&msg_shared->flush_target,
+										   &current, target))
+		;
+}
+
+static void
+on_xact_event(XactEvent event, void *arg)
+{
+	if (!tables_changed && !setup_changed)
+		return;
+
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+			if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
+				raise_flush_target(XactLastCommitEnd);
+			if (setup_changed)
+			{
+				pg_atomic_fetch_add_u32(&msg_shared->extension_changes, 1);
+				for (int i = 0; i < msg_shared->nslots; i++)
+					msg_worker_wake(&msg_shared->slots[i]);
+			}
+			else
+				msg_worker_wake(&msg_shared->slots[MSG_SLOT_STREAMER]);
+			break;
+
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PARALLEL_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
+			return;				/* not decided yet */
+
+		case XACT_EVENT_PARALLEL_COMMIT:	/* the leader commits */
+		case XACT_EVENT_PREPARE:
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PARALLEL_ABORT:
+			break;
+	}
+
+	tables_changed = false;
+	setup_changed = false;
+}
+
+/*
+ * Every extension and database counts as ours: at creation its row cannot be
+ * looked up yet, and for the workers to look once more costs nothing.
+ */
+static void
+on_object_access(ObjectAccessType access, Oid class_id, Oid object_id,
+				 int sub_id, void *arg)
+{
+	if (prev_object_access_hook)
+		prev_object_access_hook(access, class_id, object_id, sub_id, arg);
+
+	if ((class_id == ExtensionRelationId &&
+		 (access == OAT_POST_CREATE || access == OAT_DROP)) ||
+		(class_id == DatabaseRelationId &&
+		 (access == OAT_POST_CREATE || access == OAT_POST_ALTER)))
+		setup_changed = true;
+}
