@@ -11,13 +11,20 @@
 #include "utils/jsonb.h"
 #include "utils/uuid.h"
 
+/* None of them is null. */
+typedef struct MsgKey
+{
+	Datum		conversation_id;
+	Datum		sender;
+	Datum		client_message_id;
+} MsgKey;
+
 /*
- * Enter a client's id for a message; the key is conversation, sender and the
- * client's id.  False when it is taken.  Waits for a concurrent attempt.  The
- * other arguments, of which the last two may be NULL, make the request's
- * hash.
+ * Take a client's id for a message.  False when it is taken already, with the
+ * message that has it in *message_id; a conflict (PT409) when that one was
+ * another request.  The last two arguments may be NULL.  Runs SQL.
  */
-extern bool msg_claim_key(const Datum key[3], const pg_uuid_t *message_id,
+extern bool msg_claim_key(const MsgKey *key, pg_uuid_t *message_id,
 						  const text *content, const text *content_type,
 						  const pg_uuid_t *reply_to_message_id,
 						  Jsonb *metadata);

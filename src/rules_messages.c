@@ -60,7 +60,7 @@ static pg_uuid_t set_sender(RuleRow *row);
 static void require_voice(const pg_uuid_t *conversation_id,
 						  const pg_uuid_t *profile_id);
 static void require_reply_target(const RuleRow *row);
-static void record_key(const RuleRow *row);
+static void record_key(const RuleRow *row, const pg_uuid_t *sender);
 static Place next_place(const RuleRow *row, bool is_service);
 static void require_month(const RuleRow *row, TimestampTz time);
 static void advance_own_marker(const pg_uuid_t *conversation_id,
@@ -105,8 +105,10 @@ msg_message_before_insert(PG_FUNCTION_ARGS)
 	}
 	require_reply_target(&row);
 	if (!is_service)
+	{
 		msg_limit_send(&sender);
-	record_key(&row);
+		record_key(&row, &sender);
+	}
 
 	place = next_place(&row, is_service);
 	if (!is_service)
@@ -240,45 +242,31 @@ require_reply_target(const RuleRow *row)
  * message, so using an id again is a conflict.
  */
 static void
-record_key(const RuleRow *row)
+record_key(const RuleRow *row, const pg_uuid_t *sender)
 {
-	static MsgPlan plan = MSG_PLAN(
-		"SELECT message_id FROM openhr_msg.client_messages"
-		" WHERE conversation_id = $1 AND sender_profile_id = $2"
-		" AND client_message_id = $3",
-		UUIDOID, UUIDOID, TEXTOID);
-	Datum	   *key = rule_get(row, row->new, "client_message_id");
+	Datum	   *client_message_id = rule_get(row, row->new,
+											 "client_message_id");
 	pg_uuid_t  *id = rule_get_uuid(row, row->new, "id");
-	pg_uuid_t  *sender = rule_get_uuid(row, row->new, "sender_profile_id");
-	pg_uuid_t	caller;
-	bool		isnull;
+	pg_uuid_t	message_id;
+	Datum	   *metadata = rule_get(row, row->new, "metadata");
+	MsgKey		key;
 
-	if (sender == NULL && msg_current_profile(&caller))
-		sender = &caller;
-	if (key == NULL || sender == NULL)
+	if (client_message_id == NULL || id == NULL)
 		return;
 
-	{
-		Datum		values[] = {
-			*rule_get(row, row->new, "conversation_id"),
-			UUIDPGetDatum(sender), *key
-		};
-		Datum	   *metadata = rule_get(row, row->new, "metadata");
-
-		if (msg_plan_write(&plan, values, NULL) > 0 ?
-			memcmp(DatumGetUUIDP(msg_plan_column(1, &isnull)), id,
-				   UUID_LEN) != 0 :
-			!msg_claim_key(values, id,
-						   rule_get_text(row, row->new, "content"),
-						   rule_get_text(row, row->new, "content_type"),
-						   rule_get_uuid(row, row->new,
-										 "reply_to_message_id"),
-						   metadata == NULL ? NULL :
-						   DatumGetJsonbP(*metadata)))
-			ereport(ERROR,
-					errcode(ERRCODE_MSG_CONFLICT),
-					errmsg("client message id was used already"));
-	}
+	key.conversation_id = *rule_get(row, row->new, "conversation_id");
+	key.sender = UUIDPGetDatum(sender);
+	key.client_message_id = *client_message_id;
+	message_id = *id;
+	if (!msg_claim_key(&key, &message_id,
+					   rule_get_text(row, row->new, "content"),
+					   rule_get_text(row, row->new, "content_type"),
+					   rule_get_uuid(row, row->new, "reply_to_message_id"),
+					   metadata == NULL ? NULL : DatumGetJsonbP(*metadata)) &&
+		memcmp(&message_id, id, UUID_LEN) != 0)
+		ereport(ERROR,
+				errcode(ERRCODE_MSG_CONFLICT),
+				errmsg("client message id was used already"));
 }
 
 static Place
