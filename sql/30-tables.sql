@@ -2,7 +2,7 @@
 --
 -- No foreign key leaves messages, and none points at profiles or matches: a
 -- dump restores the rows of partitions and of the extension's own tables in
--- no order that a foreign key could rely on.  32-references.sql does what
+-- no order that a foreign key could rely on.  31-people.sql does what
 -- such keys would do.
 --
 -- What pg_dump must know: an extension's table is dumped by the extension's
