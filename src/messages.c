@@ -54,8 +54,8 @@ static void hash_field(StringInfo request, const char *data, int len);
 static void insert_message(FunctionCallInfo fcinfo, const MsgCaller *caller,
 						   const pg_uuid_t *message_id);
 static void select_message(const pg_uuid_t *message_id);
-static void require_own_message(const MsgCaller *caller,
-								const pg_uuid_t *message_id);
+static void require_message(const MsgCaller *caller,
+							const pg_uuid_t *message_id, bool admin_may);
 
 /*
  * send_message(conversation_id uuid, content text, content_type text,
@@ -136,7 +136,7 @@ claim_key(FunctionCallInfo fcinfo, const MsgCaller *caller,
 		ereport(ERROR,
 				errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				errmsg("could not find the message of a client message id"));
-	if (!DatumGetBool(msg_plan_column(2, &isnull)))
+	if (!msg_plan_bool(2))
 		ereport(ERROR,
 				errcode(ERRCODE_MSG_CONFLICT),
 				errmsg("client message id was used for another message"));
@@ -145,7 +145,7 @@ claim_key(FunctionCallInfo fcinfo, const MsgCaller *caller,
 	return false;
 }
 
-/* What makes a request the same: everything but the conversation and the key. */
+/* What makes a request the same: all but the conversation and the key. */
 static Datum
 hash_request(FunctionCallInfo fcinfo)
 {
@@ -235,7 +235,7 @@ msg_edit_message(PG_FUNCTION_ARGS)
 	msg_check_content(PG_GETARG_TEXT_PP(1), false);
 
 	SPI_connect();
-	require_own_message(&caller, message_id);
+	require_message(&caller, message_id, false);
 	if (msg_plan_write(&plan, values, NULL) == 0 &&
 		msg_plan_write(&unchanged_plan, values, NULL) == 0)
 		ereport(ERROR,
@@ -264,21 +264,23 @@ msg_delete_message(PG_FUNCTION_ARGS)
 	Datum		values[] = {UUIDPGetDatum(message_id)};
 
 	SPI_connect();
-	require_own_message(&caller, message_id);
+	require_message(&caller, message_id, true);
 	if (msg_plan_write(&plan, values, NULL) == 0)
 		select_message(message_id);
 	return msg_plan_finish();
 }
 
 /*
- * To who may not see a message it does not exist; who sees it may change it
- * when it is his, or when he is a service.
+ * To who may not see a message it does not exist.  Who sees it may change it
+ * when it is his, or when he is a service; an admin may where that is said.
  */
 static void
-require_own_message(const MsgCaller *caller, const pg_uuid_t *message_id)
+require_message(const MsgCaller *caller, const pg_uuid_t *message_id,
+				bool admin_may)
 {
 	static MsgPlan plan = MSG_PLAN(
-		"SELECT p.profile_id IS NOT NULL, m.sender_profile_id = $2"
+		"SELECT p.profile_id IS NOT NULL, p.role = 'admin',"
+		" m.sender_profile_id = $2"
 		" FROM messages m LEFT JOIN conversation_participants p"
 		" ON p.conversation_id = m.conversation_id AND p.profile_id = $2"
 		" WHERE m.id = $1",
@@ -287,17 +289,15 @@ require_own_message(const MsgCaller *caller, const pg_uuid_t *message_id)
 	Datum		values[] = {
 		UUIDPGetDatum(message_id), UUIDPGetDatum(&caller->profile_id)
 	};
-	bool		found = msg_plan_write(&plan, values, NULL) > 0;
-	bool		isnull;
 
-	if (!found || (!caller->is_service &&
-				   !DatumGetBool(msg_plan_column(1, &isnull))))
+	if (msg_plan_write(&plan, values, NULL) == 0 ||
+		!(caller->is_service || msg_plan_bool(1)))
 		ereport(ERROR,
 				errcode(ERRCODE_MSG_NOT_FOUND),
 				errmsg("message does not exist"));
 
-	if (!caller->is_service &&
-		(!DatumGetBool(msg_plan_column(2, &isnull)) || isnull))
+	if (!(caller->is_service || msg_plan_bool(3) ||
+		  (admin_may && msg_plan_bool(2))))
 		ereport(ERROR,
 				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				errmsg("only its sender may change a message"));
