@@ -7,14 +7,8 @@
  * direct INSERT or UPDATE obeys as well.  The functions here check their
  * arguments, find out who calls, and make retries harmless.
  *
- * A retry
- * -------
- * A message may carry an id that its client made.  It is entered into
- * openhr_msg.client_messages first, before the rate limit is looked at,
- * because a retry of an accepted message is none of its business.  Of two
- * attempts at once the second waits there for the first, and then returns
- * what the first one stored.  The entry has a hash of the request, so that
- * an id used again for something else is a conflict and not a lost message.
+ * Retries are made harmless by message_keys.c, and before the rate limit is
+ * looked at: a retry of an accepted message is none of its business.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,15 +16,15 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "lib/stringinfo.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 
 #include "arguments.h"
 #include "callers.h"
 #include "compat.h"
 #include "identity.h"
+#include "messages.h"
+#include "partitions.h"
 #include "spi_plans.h"
 #include "uuid7.h"
 
@@ -49,8 +43,6 @@ static void check_send_arguments(FunctionCallInfo fcinfo,
 								 const MsgCaller *caller);
 static bool claim_key(FunctionCallInfo fcinfo, const MsgCaller *caller,
 					  pg_uuid_t *message_id);
-static Datum hash_request(FunctionCallInfo fcinfo);
-static void hash_field(StringInfo request, const char *data, int len);
 static void insert_message(FunctionCallInfo fcinfo, const MsgCaller *caller,
 						   const pg_uuid_t *message_id);
 static void select_message(const pg_uuid_t *message_id);
@@ -71,6 +63,7 @@ msg_send_message(PG_FUNCTION_ARGS)
 	pg_uuid_t	message_id;
 
 	check_send_arguments(fcinfo, &caller);
+	msg_partition_ensure_current();
 	msg_uuid_v7(&message_id);
 
 	SPI_connect();
@@ -90,8 +83,7 @@ check_send_arguments(FunctionCallInfo fcinfo, const MsgCaller *caller)
 
 	msg_check_content_type(PG_GETARG_TEXT_PP(SEND_TYPE), caller->is_service);
 	msg_check_content(PG_GETARG_TEXT_PP(SEND_CONTENT),
-					  msg_text_equals(PG_GETARG_TEXT_PP(SEND_TYPE),
-									  "attachment"));
+					  PG_GETARG_TEXT_PP(SEND_TYPE));
 	if (!PG_ARGISNULL(SEND_METADATA))
 		msg_check_metadata(PG_GETARG_JSONB_P(SEND_METADATA));
 	if (!PG_ARGISNULL(SEND_KEY))
@@ -106,81 +98,22 @@ static bool
 claim_key(FunctionCallInfo fcinfo, const MsgCaller *caller,
 		  pg_uuid_t *message_id)
 {
-	static MsgPlan claim_plan = MSG_PLAN(
-		"INSERT INTO openhr_msg.client_messages (conversation_id,"
-		" sender_profile_id, client_message_id, message_id, request_hash)"
-		" VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-		UUIDOID, UUIDOID, TEXTOID, UUIDOID, BYTEAOID);
-	static MsgPlan taken_plan = MSG_PLAN(
-		"SELECT message_id, request_hash = $4"
-		" FROM openhr_msg.client_messages WHERE conversation_id = $1"
-		" AND sender_profile_id = $2 AND client_message_id = $3",
-		UUIDOID, UUIDOID, TEXTOID, BYTEAOID);
-
-	Datum		values[] = {
-		PG_GETARG_DATUM(SEND_CONVERSATION),
-		UUIDPGetDatum(&caller->profile_id), PG_GETARG_DATUM(SEND_KEY),
-		UUIDPGetDatum(message_id), 0
+	MsgKey		key = {
+		.conversation_id = PG_GETARG_DATUM(SEND_CONVERSATION),
+		.sender = UUIDPGetDatum(&caller->profile_id),
+		.client_message_id = PG_GETARG_DATUM(SEND_KEY)
 	};
-	bool		isnull;
 
 	if (PG_ARGISNULL(SEND_KEY))
 		return true;
 
-	values[4] = hash_request(fcinfo);
-	if (msg_plan_write(&claim_plan, values, NULL) > 0)
-		return true;
-
-	values[3] = values[4];
-	if (msg_plan_write(&taken_plan, values, NULL) == 0)
-		ereport(ERROR,
-				errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				errmsg("could not find the message of a client message id"));
-	if (!msg_plan_bool(2))
-		ereport(ERROR,
-				errcode(ERRCODE_MSG_CONFLICT),
-				errmsg("client message id was used for another message"));
-
-	*message_id = *DatumGetUUIDP(msg_plan_column(1, &isnull));
-	return false;
-}
-
-/* What makes a request the same: all but the conversation and the key. */
-static Datum
-hash_request(FunctionCallInfo fcinfo)
-{
-	StringInfoData request;
-	text	   *content = PG_GETARG_TEXT_PP(SEND_CONTENT);
-	text	   *type = PG_GETARG_TEXT_PP(SEND_TYPE);
-	bytea	   *bytes;
-
-	initStringInfo(&request);
-	hash_field(&request, VARDATA_ANY(content), VARSIZE_ANY_EXHDR(content));
-	hash_field(&request, VARDATA_ANY(type), VARSIZE_ANY_EXHDR(type));
-	hash_field(&request, (char *) PG_GETARG_DATUM(SEND_REPLY),
-			   PG_ARGISNULL(SEND_REPLY) ? -1 : UUID_LEN);
-	if (PG_ARGISNULL(SEND_METADATA))
-		hash_field(&request, NULL, -1);
-	else
-	{
-		Jsonb	   *metadata = PG_GETARG_JSONB_P(SEND_METADATA);
-		char	   *json = JsonbToCString(NULL, &metadata->root,
-										  VARSIZE(metadata));
-
-		hash_field(&request, json, strlen(json));
-	}
-
-	bytes = (bytea *) cstring_to_text_with_len(request.data, request.len);
-	return DirectFunctionCall1(sha256_bytea, PointerGetDatum(bytes));
-}
-
-/* A length in front keeps neighbouring fields apart; -1 is null. */
-static void
-hash_field(StringInfo request, const char *data, int len)
-{
-	appendBinaryStringInfo(request, (char *) &len, sizeof(len));
-	if (len > 0)
-		appendBinaryStringInfo(request, data, len);
+	return msg_claim_key(&key, message_id,
+						 PG_GETARG_TEXT_PP(SEND_CONTENT),
+						 PG_GETARG_TEXT_PP(SEND_TYPE),
+						 PG_ARGISNULL(SEND_REPLY) ? NULL :
+						 PG_GETARG_UUID_P(SEND_REPLY),
+						 PG_ARGISNULL(SEND_METADATA) ? NULL :
+						 PG_GETARG_JSONB_P(SEND_METADATA));
 }
 
 static void
@@ -232,7 +165,7 @@ msg_edit_message(PG_FUNCTION_ARGS)
 	Datum		values[] = {UUIDPGetDatum(message_id), PG_GETARG_DATUM(1)};
 
 	msg_require_argument(fcinfo, 1, "content");
-	msg_check_content(PG_GETARG_TEXT_PP(1), false);
+	msg_check_content(PG_GETARG_TEXT_PP(1), NULL);
 
 	SPI_connect();
 	require_message(&caller, message_id, false);
