@@ -20,6 +20,11 @@
 #define guc_malloc(elevel, size) malloc(size)
 #endif
 
+/* 16 took the macros for variable-length values out of postgres.h. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 #if PG_VERSION_NUM < 180000
 #define PG_MODULE_MAGIC_EXT(...) PG_MODULE_MAGIC
 #endif
