@@ -47,9 +47,7 @@ COMMENT ON FUNCTION openhr_msg.send_message(uuid, text, text, uuid, jsonb, text)
 -- With which seq a conversation went into another month; see pages.c.
 
 CREATE TABLE openhr_msg.conversation_months (
-	conversation_id uuid
-		CONSTRAINT conversation_months_conversation_id_fkey
-		REFERENCES @extschema@.conversations (id) ON DELETE CASCADE,
+	conversation_id uuid,
 	first_seq bigint,
 	month timestamptz NOT NULL,
 	CONSTRAINT conversation_months_pkey
