@@ -204,7 +204,7 @@ parse_identity(const char *value, Identity *identity)
 	memset(identity, 0, sizeof(Identity));
 
 	errno = 0;
-	identity->exp = strtoi64(value, &end, 10);
+	identity->exp = strtoll(value, &end, 10);
 	if (errno != 0 || *end != ' ')
 		return false;
 
