@@ -119,8 +119,8 @@ typedef struct DecodeEvent
 } DecodeEvent;
 
 /*
- * Writing into a StringInfo without a call and without a terminator: reserve
- * room, then put into it.
+ * Writing into a StringInfo without a call: reserve room, which leaves one
+ * more byte for a terminator, then put into it.
  */
 static inline void
 reserve(StringInfo out, int len)

@@ -181,7 +181,7 @@ register_callbacks(void)
 void
 decode_relations_init(MemoryContext parent)
 {
-	HASHCTL		ctl = {.keysize = sizeof(Oid),.entrysize = sizeof(CacheEntry)};
+	HASHCTL		ctl = {0};
 	MemoryContextCallback *callback;
 
 	register_callbacks();
@@ -195,6 +195,8 @@ decode_relations_init(MemoryContext parent)
 
 	dlist_init(&tables);
 	cache_stale = false;
+	ctl.keysize = sizeof(Oid);
+	ctl.entrysize = sizeof(CacheEntry);
 	ctl.hcxt = cache_context;
 	cache = hash_create("openhr_msg relations", 128, &ctl,
 						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
@@ -439,13 +441,22 @@ make_table(Relation leaf, Relation root, event_table which)
 	return table;
 }
 
-static DecodeTable *
-examine(Relation relation)
+/*
+ * Fill an entry.  It is declared valid first, so that an invalidation that
+ * arrives meanwhile is not lost.
+ *
+ * A partition of ours whose root has another name just now is not ours, but
+ * the renaming of the root back will not invalidate it: ask again each time.
+ */
+static void
+fill_entry(CacheEntry *entry, Relation relation)
 {
 	Oid			root_oid = find_root(relation);
 	Relation	root = relation;
-	DecodeTable *table = NULL;
 	int			which;
+
+	entry->table = NULL;
+	entry->valid = true;
 
 	if (root_oid != RelationGetRelid(relation))
 		root = RelationIdGetRelation(root_oid);
@@ -454,19 +465,17 @@ examine(Relation relation)
 
 	which = which_table(root);
 	if (which >= 0)
-		table = make_table(relation, root, which);
+		entry->table = make_table(relation, root, which);
+	else if (root != relation && is_member(root_oid))
+		invalidate(entry);
 
 	if (root != relation)
 		RelationClose(root);
-	return table;
 }
 
 /*
  * What is known of a relation; NULL when it is none of ours.  The result is
  * good until the next call.
- *
- * The entry is declared valid before it is filled, so that an invalidation
- * that arrives meanwhile is not lost.
  */
 DecodeTable *
 decode_relation(Relation relation)
@@ -476,13 +485,11 @@ decode_relation(Relation relation)
 	bool		found;
 
 	entry = hash_search(cache, &relid, HASH_ENTER, &found);
-	if (found && entry->valid)
-		return entry->table;
-
-	if (found)
-		free_table(entry);
-	entry->table = NULL;
-	entry->valid = true;
-	entry->table = examine(relation);
+	if (!found || !entry->valid)
+	{
+		if (found)
+			free_table(entry);
+		fill_entry(entry, relation);
+	}
 	return entry->table;
 }

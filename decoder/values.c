@@ -9,7 +9,8 @@
  * under a historic snapshot; the slot would be stuck at that row.)
  *
  * What a column needs is looked up once, in a DecodeType; the types that our
- * tables are made of are written without their output functions.
+ * tables are made of are written without their output functions.  Those that
+ * are not (ranges, intervals, money) follow the session's settings.
  *
  * Every value has a limit: the place in the buffer that its text must not
  * pass.  A compressed value can be a thousand times its stored size, a jsonb
@@ -39,6 +40,7 @@
 #include "utils/typcache.h"
 #include "utils/uuid.h"
 
+#include "compat.h"
 #include "decode.h"
 
 /*
@@ -188,6 +190,7 @@ decode_append_string(StringInfo out, const char *s, int len)
 		reserve(out, end - s + 1);
 	}
 	put_char(out, '"');
+	out->data[out->len] = '\0';
 }
 
 /* "name": */
@@ -300,6 +303,13 @@ append_number(StringInfo out, const char *number)
 		append_cstring(out, number);
 }
 
+static char *
+numeric_text(Numeric number)
+{
+	return DatumGetCString(DirectFunctionCall1(numeric_out,
+											   NumericGetDatum(number)));
+}
+
 static void
 append_jsonb_scalar(StringInfo out, const JsonbValue *scalar)
 {
@@ -313,8 +323,7 @@ append_jsonb_scalar(StringInfo out, const JsonbValue *scalar)
 								 scalar->val.string.len);
 			break;
 		case jbvNumeric:
-			append_number(out, DatumGetCString(DirectFunctionCall1(numeric_out,
-																   NumericGetDatum(scalar->val.numeric))));
+			append_number(out, numeric_text(scalar->val.numeric));
 			break;
 		case jbvBool:
 			if (scalar->val.boolean)

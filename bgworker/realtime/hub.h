@@ -52,7 +52,8 @@ typedef struct hub_ops
 	bool		(*load_user) (void *arg, uint64_t ticket,
 							  const uint8_t profile_id[16]);
 
-	/* The connection's queue got its first frame since it was emptied. */
+	/* The connection's empty queue got a frame.  A queue may also become
+	 * empty by itself, and dirty again before the shell has looked. */
 	void		(*dirty) (void *arg, hub_conn *conn);
 
 	/*
@@ -100,7 +101,11 @@ extern const hub_stats *hub_get_stats(const hub *h);
 extern bool hub_set_table(hub *h, event_table table, const char *schema,
 						  const char *columns, size_t columns_len);
 
-/* Connections.  socket is the shell's own pointer. */
+/*
+ * Connections.  socket is the shell's own pointer; claims are those of the
+ * token, or NULL when it brought none that is valid: such a connection can
+ * join with a token of the channel's own only.  NULL: no memory.
+ */
 extern hub_conn *hub_conn_open(hub *h, void *socket, int vsn /* 1 or 2 */ ,
 							   const token_claims *claims, const char *token,
 							   int64_t now);

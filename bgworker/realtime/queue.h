@@ -10,8 +10,8 @@
  *
  *-------------------------------------------------------------------------
  */
-#ifndef OPENHR_MSG_QUEUE_H
-#define OPENHR_MSG_QUEUE_H
+#ifndef REALTIME_QUEUE_H
+#define REALTIME_QUEUE_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,18 +24,48 @@ typedef struct frame
 	uint8_t		bytes[];
 } frame;
 
-/* Room for a text frame of this many payload bytes; NULL: no memory. */
-extern frame *frame_text(const char *payload, size_t len);
-extern frame *frame_ref(frame *f);
-extern void frame_unref(frame *f);
-
-typedef struct queue queue;
+typedef struct frame_part
+{
+	const char *data;
+	size_t		len;
+} frame_part;
 
 /*
- * The frames of a queue in order.  tag names the conversation that a frame
- * speaks of (NULL: none), so that queue_drop() can take them out again.
+ * A text frame of this payload, in one piece or in several; the caller holds
+ * the one reference.  NULL: no memory.
  */
-extern bool queue_push(queue *q, frame *f, const uint8_t *tag); /* takes a ref */
+extern frame *frame_text(const char *payload, size_t len);
+extern frame *frame_parts(const frame_part *parts, int nparts);
+extern frame *frame_ref(frame *f);
+extern void frame_unref(frame *f);	/* NULL is fine */
+
+#define QUEUE_TAG_SIZE	16
+
+typedef struct queue_entry
+{
+	frame	   *frame;
+	uint8_t		tag[QUEUE_TAG_SIZE];	/* zero: none */
+} queue_entry;
+
+typedef struct queue
+{
+	queue_entry *entries;		/* a ring */
+	uint32_t	size;			/* a power of two, or 0 */
+	uint32_t	head;
+	uint32_t	count;
+	uint32_t	taken;			/* bytes of the head that are written */
+	size_t		bytes;			/* that wait */
+} queue;
+
+extern void queue_init(queue *q);
+extern void queue_free(queue *q);	/* with all that is in it */
+
+/*
+ * The frames of a queue in order.  tag names what a frame speaks of, and to
+ * whom (NULL: nothing in particular), so that queue_drop() can take it out
+ * again.  A push takes a reference of its own; false: no memory.
+ */
+extern bool queue_push(queue *q, frame *f, const uint8_t *tag);
 extern size_t queue_bytes(const queue *q);
 extern void queue_drop(queue *q, const uint8_t *tag);
 extern void queue_clear(queue *q);
@@ -43,8 +73,9 @@ extern void queue_clear(queue *q);
 /*
  * Copy whole frames from the head into buf until it is full or the queue is
  * empty, and release them; returns the bytes copied.  A frame larger than
- * the buffer is copied in pieces (a piece once started is never dropped).
+ * the buffer is copied in pieces, and a piece once started is never dropped:
+ * queue_drop() and queue_clear() leave the rest of such a frame in place.
  */
 extern size_t queue_take(queue *q, uint8_t *buf, size_t size);
 
-#endif							/* OPENHR_MSG_QUEUE_H */
+#endif							/* REALTIME_QUEUE_H */

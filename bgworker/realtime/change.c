@@ -1,0 +1,202 @@
+/*-------------------------------------------------------------------------
+ *
+ * change.c
+ *	  An event on its way to subscribers.
+ *
+ * The texts of the event are copied, never parsed and written anew: what the
+ * server printed is what the client gets.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "change.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define RECORD_FIRST_SIZE	32
+
+void
+change_init(change *c)
+{
+	memset(c, 0, sizeof(*c));
+}
+
+static void
+record_set(record *r, const char *text, size_t len)
+{
+	for (int i = 0; i < r->nfields; i++)
+		json_decref(r->fields[i].parsed);
+	r->nfields = 0;
+	r->scanned = false;
+	r->text = (span) {text, len};
+}
+
+void
+change_free(change *c)
+{
+	record_set(&c->new, NULL, 0);
+	record_set(&c->old, NULL, 0);
+	free(c->new.fields);
+	free(c->old.fields);
+}
+
+void
+change_set(change *c, const event_header *e, const table *t)
+{
+	c->event = e;
+	c->table = t;
+	record_set(&c->new, event_record(e), e->record_len);
+	record_set(&c->old, event_old_record(e), e->old_record_len);
+}
+
+static bool
+record_grow(record *r)
+{
+	int			size = r->size > 0 ? r->size * 2 : RECORD_FIRST_SIZE;
+	field	   *fields = realloc(r->fields, sizeof(field) * (size_t) size);
+
+	if (fields == NULL)
+		return false;
+	r->fields = fields;
+	r->size = size;
+	return true;
+}
+
+/* Take the record apart, once.  Short of memory it has fewer fields, and a
+ * filter on a missing one lets nothing pass. */
+static void
+record_scan(record *r)
+{
+	scan		s;
+	span		key;
+	span		value;
+
+	if (r->scanned)
+		return;
+	r->scanned = true;
+	if (!scan_open(&s, r->text.data, r->text.len) || !s.object)
+		return;
+	while (scan_next(&s, &key, &value))
+	{
+		if (r->nfields == r->size && !record_grow(r))
+			return;
+		r->fields[r->nfields++] = (field) {key, value, NULL, false};
+	}
+}
+
+field *
+change_field(change *c, span key)
+{
+	record	   *r = c->event->action == EVENT_DELETE ? &c->old : &c->new;
+
+	record_scan(r);
+	for (int i = 0; i < r->nfields; i++)
+	{
+		if (span_equal(r->fields[i].key, key))
+			return &r->fields[i];
+	}
+	return NULL;
+}
+
+const json_t *
+field_parsed(field *f)
+{
+	if (!f->tried)
+	{
+		f->tried = true;
+		f->parsed = json_loadb(f->value.data, f->value.len,
+							   JSON_DECODE_ANY, NULL);
+	}
+	return f->parsed;
+}
+
+/* 2026-11-22T01:02:03.456Z */
+static void
+render_timestamp(buf *out, int64_t usec)
+{
+	time_t		seconds = (time_t) (usec / 1000000);
+	int			millis = (int) (usec / 1000 % 1000);
+	char		text[32];
+	struct tm	tm;
+
+	if (gmtime_r(&seconds, &tm) == NULL ||
+		strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm) == 0)
+		strcpy(text, "1970-01-01T00:00:00");
+	buf_printf(out, "\"%s.%03dZ\"", text, millis);
+}
+
+static void
+render_columns(const change *c, const projection *p, buf *out)
+{
+	bool		first = true;
+
+	if (p == NULL)
+	{
+		buf_bytes(out, event_columns(c->event), c->event->columns_len);
+		return;
+	}
+	buf_text(out, "[");
+	for (int i = 0; i < c->table->ncolumns; i++)
+	{
+		const column *column = &c->table->columns[i];
+
+		if (!projection_has(p, column->key))
+			continue;
+		buf_text(out, first ? "" : ",");
+		buf_bytes(out, column->item.data, column->item.len);
+		first = false;
+	}
+	buf_text(out, "]");
+}
+
+static void
+render_record(record *r, const projection *p, const char *key, buf *out)
+{
+	bool		first = true;
+
+	buf_printf(out, ",\"%s\":", key);
+	if (p == NULL)
+	{
+		buf_bytes(out, r->text.data, r->text.len);
+		return;
+	}
+	record_scan(r);
+	buf_text(out, "{");
+	for (int i = 0; i < r->nfields; i++)
+	{
+		const field *f = &r->fields[i];
+
+		if (!projection_has(p, f->key))
+			continue;
+		buf_text(out, first ? "" : ",");
+		buf_bytes(out, f->key.data, f->key.len);
+		buf_text(out, ":");
+		buf_bytes(out, f->value.data, f->value.len);
+		first = false;
+	}
+	buf_text(out, "}");
+}
+
+void
+change_render(change *c, const projection *p, buf *out)
+{
+	const event_header *e = c->event;
+	const char *type = e->action == EVENT_INSERT ? "INSERT" :
+		e->action == EVENT_UPDATE ? "UPDATE" : "DELETE";
+
+	buf_text(out, "{\"schema\":");
+	buf_json(out, c->table->schema, strlen(c->table->schema));
+	buf_printf(out, ",\"table\":\"%s\",\"type\":\"%s\",\"commit_timestamp\":",
+			   table_name(c->table->which), type);
+	render_timestamp(out, e->commit_time);
+	buf_text(out, ",\"columns\":");
+	render_columns(c, p, out);
+	if (e->record_len > 0)
+		render_record(&c->new, p, "record", out);
+	if (e->old_record_len > 0)
+		render_record(&c->old, p, "old_record", out);
+	buf_text(out, ",\"errors\":");
+	buf_text(out, e->flags & EVENT_TOO_LARGE ?
+			 "[\"Error 413: Payload Too Large\"]}" : "null}");
+}

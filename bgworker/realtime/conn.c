@@ -1,0 +1,260 @@
+/*-------------------------------------------------------------------------
+ *
+ * conn.c
+ *	  Connections: what goes out to them, and how they end.
+ *
+ * A frame that cannot be queued, for lack of memory or because the reader is
+ * too slow, must not be left out silently: the connection is cut with a code
+ * that asks the client to come back, and the tables have what it missed.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "rooms.h"
+
+/*
+ * An error reply to a join is held back: a client that is refused at once
+ * asks again at once.
+ */
+#define REFUSAL_DELAY		1	/* seconds, at least */
+#define REFUSAL_MAX			100 /* a connection; further ones get none */
+
+/* Joins: this many at once, and then one more each tenth of a second. */
+#define JOIN_BURST			100
+#define JOIN_INTERVAL_MS	100
+
+typedef struct refusal
+{
+	list_node	in_conn;
+	timer		timer;
+	hub_conn   *conn;
+	frame	   *frame;
+} refusal;
+
+/* ----------
+ * Sending
+ * ----------
+ */
+
+/* Queue a frame; NULL stands for one that there was no memory for. */
+void
+conn_push(hub_conn *conn, frame *f, const uint8_t *tag)
+{
+	hub		   *h = conn->hub;
+	size_t		waiting = queue_bytes(&conn->queue);
+
+	if (conn->cut)
+		return;
+
+	/* A single frame may be larger than the limit. */
+	if (f != NULL && waiting > 0 &&
+		waiting + f->len > h->config.max_queue_bytes)
+	{
+		h->stats.slow_readers++;
+		conn_cut(conn, HUB_CLOSE_TRY_LATER, "reader too slow");
+		return;
+	}
+	if (f == NULL || !queue_push(&conn->queue, f, tag))
+	{
+		conn_cut(conn, HUB_CLOSE_TRY_LATER, "out of memory");
+		return;
+	}
+	h->stats.frames++;
+	if (waiting == 0)
+		h->ops.dirty(h->arg, conn);
+}
+
+/* The same for a frame that nobody else gets. */
+void
+conn_send(hub_conn *conn, frame *f)
+{
+	conn_push(conn, f, NULL);
+	frame_unref(f);
+}
+
+static void
+refusal_free(refusal *r)
+{
+	timer_stop(&r->timer);
+	list_remove(&r->in_conn);
+	r->conn->nrefusals--;
+	frame_unref(r->frame);
+	free(r);
+}
+
+static void
+refusal_fire(timer *t, int64_t now_s)
+{
+	refusal    *r = list_entry(refusal, timer, t);
+
+	(void) now_s;
+	conn_push(r->conn, r->frame, NULL);
+	refusal_free(r);
+}
+
+/* Send a frame after a while. */
+void
+conn_refuse(hub_conn *conn, frame *f)
+{
+	refusal    *r = NULL;
+
+	if (conn->nrefusals < REFUSAL_MAX)
+		r = malloc(sizeof(refusal));
+	if (f == NULL || r == NULL)
+	{
+		frame_unref(f);
+		free(r);
+		return;
+	}
+	r->conn = conn;
+	r->frame = f;
+	timer_init(&r->timer, refusal_fire);
+	timer_start(&conn->hub->wheel, &r->timer,
+				conn->hub->now + REFUSAL_DELAY + 1);
+	list_push(&conn->refusals, &r->in_conn);
+	conn->nrefusals++;
+}
+
+/*
+ * joins_until is the time, in milliseconds, until which the joins made so far
+ * use up the connection's share.
+ */
+bool
+conn_may_join(hub_conn *conn)
+{
+	int64_t		now = conn->hub->now * 1000;
+	int64_t		from = conn->joins_until > now ? conn->joins_until : now;
+
+	if (from + JOIN_INTERVAL_MS - now > JOIN_BURST * JOIN_INTERVAL_MS)
+		return false;
+	conn->joins_until = from + JOIN_INTERVAL_MS;
+	return true;
+}
+
+/* ----------
+ * Beginning and end
+ * ----------
+ */
+
+static void
+idle_fire(timer *t, int64_t now_s)
+{
+	hub_conn   *conn = list_entry(hub_conn, idle, t);
+	int64_t		due = conn->last_seen + conn->hub->config.idle_timeout;
+
+	if (due <= now_s)
+		conn_cut(conn, HUB_CLOSE_NORMAL, "idle");
+	else
+		timer_start(&conn->hub->wheel, &conn->idle, due);
+}
+
+hub_conn *
+hub_conn_open(hub *h, void *socket, int vsn, const token_claims *claims,
+			  const char *token, int64_t now)
+{
+	hub_conn   *conn = calloc(1, sizeof(hub_conn));
+
+	if (conn == NULL)
+		return NULL;
+	h->now = now / 1000000;
+	conn->hub = h;
+	conn->socket = socket;
+	conn->vsn = vsn == 2 ? 2 : 1;
+	identity_set(h, &conn->identity, claims, token,
+				 token != NULL ? strlen(token) : 0);
+	queue_init(&conn->queue);
+	list_init(&conn->channels);
+	list_init(&conn->refusals);
+	conn->last_seen = h->now;
+	timer_init(&conn->idle, idle_fire);
+	timer_start(&h->wheel, &conn->idle, h->now + h->config.idle_timeout);
+	list_init(&conn->link);
+	list_push(&h->conns, &conn->link);
+	h->stats.connections++;
+	return conn;
+}
+
+/* Mark a connection as ended; what it owns goes in hub_reap(). */
+void
+conn_cut(hub_conn *conn, int code, const char *reason)
+{
+	if (conn->cut)
+		return;
+	conn->cut = true;
+	conn->close_code = code;
+	conn->close_reason = reason;
+	queue_clear(&conn->queue);
+	list_remove(&conn->link);
+	list_push(&conn->hub->cut, &conn->link);
+}
+
+static void
+conn_empty(hub_conn *conn)
+{
+	timer_stop(&conn->idle);
+	while (!list_is_empty(&conn->refusals))
+		refusal_free(list_entry(refusal, in_conn, conn->refusals.next));
+	while (!list_is_empty(&conn->channels))
+		channel_drop(list_entry(channel, in_conn, conn->channels.next));
+}
+
+void
+hub_reap(hub *h)
+{
+	list_node  *node;
+
+	while ((node = list_shift(&h->cut)) != NULL)
+	{
+		hub_conn   *conn = list_entry(hub_conn, link, node);
+
+		conn_empty(conn);
+		list_push(&h->closed, &conn->link);
+		h->ops.close(h->arg, conn, conn->close_code, conn->close_reason);
+	}
+}
+
+void
+hub_conn_close(hub_conn *conn)
+{
+	conn_empty(conn);
+	list_remove(&conn->link);
+	conn->hub->stats.connections--;
+	queue_free(&conn->queue);
+	free(conn);
+}
+
+void
+hub_conn_receive(hub_conn *conn, bool binary, const char *data, size_t len,
+				 int64_t now)
+{
+	hub		   *h = conn->hub;
+	message		m;
+
+	h->now = now / 1000000;
+	if (conn->cut)
+		return;
+	conn->last_seen = h->now;
+
+	/* What cannot be read is passed over, as the protocol has it. */
+	if (binary ? message_parse_binary(&m, conn->vsn, data, len) :
+		message_parse(&m, conn->vsn, data, len))
+	{
+		channel_receive(conn, &m);
+		message_free(&m);
+	}
+	hub_reap(h);
+}
+
+void *
+hub_conn_socket(const hub_conn *conn)
+{
+	return conn->socket;
+}
+
+queue *
+hub_conn_queue(hub_conn *conn)
+{
+	return &conn->queue;
+}

@@ -1,0 +1,82 @@
+/*-------------------------------------------------------------------------
+ *
+ * frame.c
+ *	  RFC 6455 text frames as a server writes them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "queue.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define FRAME_FIN_TEXT		0x81
+#define FRAME_LEN_16		126
+#define FRAME_LEN_64		127
+#define FRAME_MAX_HEADER	10
+
+static size_t
+frame_header(uint8_t *header, size_t len)
+{
+	int			width;
+
+	header[0] = FRAME_FIN_TEXT;
+	if (len < FRAME_LEN_16)
+	{
+		header[1] = (uint8_t) len;
+		return 2;
+	}
+	header[1] = len <= UINT16_MAX ? FRAME_LEN_16 : FRAME_LEN_64;
+	width = len <= UINT16_MAX ? 2 : 8;
+	for (int i = 0; i < width; i++)
+		header[2 + i] = (uint8_t) ((uint64_t) len >> (8 * (width - 1 - i)));
+	return 2 + (size_t) width;
+}
+
+frame *
+frame_parts(const frame_part *parts, int nparts)
+{
+	uint8_t		header[FRAME_MAX_HEADER];
+	size_t		len = 0;
+	size_t		at;
+	frame	   *f;
+
+	for (int i = 0; i < nparts; i++)
+		len += parts[i].len;
+	if (len > UINT32_MAX - FRAME_MAX_HEADER)
+		return NULL;
+	at = frame_header(header, len);
+	f = malloc(sizeof(frame) + at + len);
+	if (f == NULL)
+		return NULL;
+	f->refs = 1;
+	f->len = (uint32_t) (at + len);
+	memcpy(f->bytes, header, at);
+	for (int i = 0; i < nparts; i++)
+	{
+		if (parts[i].len > 0)
+			memcpy(f->bytes + at, parts[i].data, parts[i].len);
+		at += parts[i].len;
+	}
+	return f;
+}
+
+frame *
+frame_text(const char *payload, size_t len)
+{
+	return frame_parts(&(frame_part) {payload, len}, 1);
+}
+
+frame *
+frame_ref(frame *f)
+{
+	f->refs++;
+	return f;
+}
+
+void
+frame_unref(frame *f)
+{
+	if (f != NULL && --f->refs == 0)
+		free(f);
+}

@@ -1,0 +1,227 @@
+/*-------------------------------------------------------------------------
+ *
+ * hub.c
+ *	  The hub as its owner sees it: settings, tables, events, time.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "rooms.h"
+
+static bool
+hub_init_maps(hub *h)
+{
+	return map_init(&h->users, UUID_SIZE, &h->seed) &&
+		map_init(&h->rooms, UUID_SIZE, &h->seed) &&
+		map_init(&h->seats, 2 * UUID_SIZE, &h->seed) &&
+		map_init(&h->loads, sizeof(uint64_t), &h->seed) &&
+		map_init(&h->projections, PROJECTION_KEY_SIZE, &h->seed);
+}
+
+hub *
+hub_new(const hub_config *config, const hub_ops *ops, void *arg)
+{
+	hub		   *h = calloc(1, sizeof(hub));
+
+	if (h == NULL)
+		return NULL;
+	h->ops = *ops;
+	h->arg = arg;
+	hash_seed_init(&h->seed);
+	wheel_init(&h->wheel);
+	list_init(&h->conns);
+	list_init(&h->cut);
+	list_init(&h->closed);
+	list_init(&h->waiting);
+	list_init(&h->bindings);
+	list_init(&h->unasked);
+	list_init(&h->lost);
+	hub_set_config(h, config);
+	h->route = route_new();
+	if (h->route == NULL || !hub_init_maps(h))
+	{
+		hub_free(h);
+		return NULL;
+	}
+	return h;
+}
+
+static void
+hub_close_all(list *conns)
+{
+	while (!list_is_empty(conns))
+		hub_conn_close(list_entry(hub_conn, link, conns->next));
+}
+
+void
+hub_free(hub *h)
+{
+	hub_close_all(&h->conns);
+	hub_close_all(&h->cut);
+	hub_close_all(&h->closed);
+	for (int i = 0; i < EVENT_TABLES; i++)
+		table_free(h->tables[i]);
+	route_free(h->route);
+	map_free(&h->users);
+	map_free(&h->rooms);
+	map_free(&h->seats);
+	map_free(&h->loads);
+	map_free(&h->projections);
+	free(h);
+}
+
+void
+hub_set_config(hub *h, const hub_config *config)
+{
+	h->config = *config;
+	if (h->config.max_bindings > HUB_MAX_BINDINGS)
+		h->config.max_bindings = HUB_MAX_BINDINGS;
+}
+
+const hub_stats *
+hub_get_stats(const hub *h)
+{
+	return &h->stats;
+}
+
+/* ----------
+ * Tables
+ * ----------
+ */
+
+bool
+hub_set_table(hub *h, event_table table, const char *schema,
+			  const char *columns, size_t columns_len)
+{
+	struct table *t = table_new(table, schema, columns, columns_len);
+
+	if (t == NULL)
+		return false;
+	table_free(h->tables[table]);
+	h->tables[table] = t;
+	return true;
+}
+
+bool
+hub_knows_tables(const hub *h)
+{
+	for (int i = 0; i < EVENT_TABLES; i++)
+	{
+		if (h->tables[i] == NULL)
+			return false;
+	}
+	return true;
+}
+
+/* An event tells when a table has got other columns. */
+static bool
+hub_follow_columns(hub *h, const event_header *e)
+{
+	table	   *known = h->tables[e->table];
+
+	if (known == NULL)
+		return false;
+	if (known->text_len == e->columns_len &&
+		memcmp(known->text, event_columns(e), e->columns_len) == 0)
+		return true;
+	return hub_set_table(h, e->table, known->schema, event_columns(e),
+						 e->columns_len);
+}
+
+/* ----------
+ * Events
+ * ----------
+ */
+
+bool
+hub_event_valid(const void *data, size_t len)
+{
+	const event_header *e = data;
+
+	if ((uintptr_t) data % _Alignof(event_header) != 0 ||
+		len < sizeof(event_header) || len > UINT32_MAX ||
+		e->magic != EVENT_MAGIC || e->size != len ||
+		(uint64_t) e->columns_len + e->record_len + e->old_record_len !=
+		len - sizeof(event_header))
+		return false;
+	switch (e->action)
+	{
+		case EVENT_COMMIT:
+			return true;
+		case EVENT_TRUNCATE:
+			return e->table < EVENT_TABLES;
+		case EVENT_INSERT:
+		case EVENT_UPDATE:
+			return e->table < EVENT_TABLES && e->columns_len > 0 &&
+				e->record_len > 0;
+		case EVENT_DELETE:
+			return e->table < EVENT_TABLES && e->columns_len > 0;
+		default:
+			return false;
+	}
+}
+
+static bool
+is_row(const event_header *e)
+{
+	return e->action == EVENT_INSERT || e->action == EVENT_UPDATE ||
+		e->action == EVENT_DELETE;
+}
+
+void
+hub_apply(hub *h, const event_header *const *events, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+	{
+		if (events[i]->action == EVENT_TRUNCATE &&
+			events[i]->table != EVENT_MESSAGES)
+		{
+			hub_reset(h, HUB_CLOSE_RESTART, "conversations were truncated");
+			return;
+		}
+		membership_apply(h, events[i]);
+	}
+	for (size_t i = 0; i < n; i++)
+	{
+		if (is_row(events[i]) && hub_follow_columns(h, events[i]))
+			route_event(h, events[i]);
+	}
+	membership_forget_lost(h);
+	hub_reap(h);
+}
+
+void
+hub_set_live(hub *h, bool live)
+{
+	list		waiting;
+	list_node  *node;
+
+	h->live = live;
+	if (!live)
+		return;
+	list_init(&waiting);
+	list_move(&waiting, &h->waiting);
+	while ((node = list_shift(&waiting)) != NULL)
+		channel_settle(list_entry(channel, in_waiting, node));
+	membership_ask(h);
+	hub_reap(h);
+}
+
+void
+hub_reset(hub *h, int code, const char *reason)
+{
+	while (!list_is_empty(&h->conns))
+		conn_cut(list_entry(hub_conn, link, h->conns.next), code, reason);
+	hub_reap(h);
+}
+
+void
+hub_tick(hub *h, int64_t now)
+{
+	h->now = now / 1000000;
+	wheel_turn(&h->wheel, h->now);
+	membership_ask(h);
+	hub_reap(h);
+}

@@ -1,0 +1,532 @@
+/*-------------------------------------------------------------------------
+ *
+ * membership.c
+ *	  Who is a member of what: users, rooms, and the seats between them.
+ *
+ * The memberships of a profile are read once, when its first channel wants
+ * changes, and from then on follow the events.  Reading takes a while, and
+ * the reader's snapshot lies somewhere in the stream, so
+ *	 - a participant event that comes while a user is being read is kept, and
+ *	   looked at when the snapshot is known;
+ *	 - an event that the snapshot has seen already changes nothing for this
+ *	   user, and is not delivered either: the subscription starts behind it.
+ *
+ * A user who lost a seat by the transaction being applied stays within reach
+ * (room.lost) until the transaction's events are routed, because the event
+ * that tells of it comes afterwards.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "rooms.h"
+
+#define LOAD_MAX_KEPT	1024	/* then it is read anew */
+#define LOAD_FIRST_KEPT	16
+
+typedef struct kept_change
+{
+	uint64_t	commit_lsn;
+	uint32_t	xid;
+	bool		joined;
+	uint8_t		room_id[UUID_SIZE];
+} kept_change;
+
+typedef struct seat_key
+{
+	uint8_t		room_id[UUID_SIZE];
+	uint8_t		user_id[UUID_SIZE];
+} seat_key;
+
+/* ----------
+ * Seats
+ * ----------
+ */
+
+/* What queues know a frame by that this user gets of this conversation. */
+void
+seat_tag(uint8_t *tag, const uint8_t *room_id, const uint8_t *user_id)
+{
+	for (int i = 0; i < UUID_SIZE; i++)
+		tag[i] = room_id[i] ^ user_id[i];
+}
+
+/* Find the seat, or make one, not a member's yet; NULL: no memory. */
+seat *
+seat_get(user *u, const uint8_t *room_id)
+{
+	hub		   *h = u->hub;
+	seat_key	key;
+	seat	   *s;
+
+	memcpy(key.room_id, room_id, UUID_SIZE);
+	memcpy(key.user_id, u->id, UUID_SIZE);
+	s = map_get(&h->seats, &key);
+	if (s != NULL)
+		return s;
+	s = calloc(1, sizeof(seat));
+	if (s == NULL)
+		return NULL;
+	memcpy(s->room_id, key.room_id, UUID_SIZE);
+	memcpy(s->user_id, key.user_id, UUID_SIZE);
+	s->user = u;
+	list_init(&s->in_room);
+	list_init(&s->bindings);
+	list_push(&u->seats, &s->in_user);
+	map_put(&h->seats, &s->entry);
+	return s;
+}
+
+static room *
+room_get(hub *h, const uint8_t *room_id)
+{
+	room	   *r = map_get(&h->rooms, room_id);
+
+	if (r != NULL)
+		return r;
+	r = calloc(1, sizeof(room));
+	if (r == NULL)
+		return NULL;
+	memcpy(r->id, room_id, UUID_SIZE);
+	list_init(&r->members);
+	list_init(&r->lost);
+	list_init(&r->in_lost);
+	map_put(&h->rooms, &r->entry);
+	return r;
+}
+
+/* Out of the room's lists; the room goes with its last seat. */
+static void
+seat_leave_room(seat *s)
+{
+	room	   *r = s->room;
+
+	if (r == NULL)
+		return;
+	s->room = NULL;
+	s->member = false;
+	list_remove(&s->in_room);
+	if (list_is_empty(&r->lost))
+		list_remove(&r->in_lost);
+	if (list_is_empty(&r->members) && list_is_empty(&r->lost))
+	{
+		map_remove(&s->user->hub->rooms, &r->entry);
+		free(r);
+	}
+}
+
+void
+seat_free_if_idle(seat *s)
+{
+	if (s->room != NULL || !list_is_empty(&s->bindings))
+		return;
+	list_remove(&s->in_user);
+	map_remove(&s->user->hub->seats, &s->entry);
+	free(s);
+}
+
+/* False: no memory. */
+static bool
+seat_join(user *u, const uint8_t *room_id)
+{
+	seat	   *s = seat_get(u, room_id);
+	room	   *r;
+
+	if (s == NULL)
+		return false;
+	if (s->member)
+		return true;
+	r = room_get(u->hub, room_id);
+	if (r == NULL)
+	{
+		seat_free_if_idle(s);
+		return false;
+	}
+	if (s->room == NULL)
+		s->room = r;
+	s->member = true;
+	list_remove(&s->in_room);
+	list_push(&r->members, &s->in_room);
+	if (list_is_empty(&r->lost))
+		list_remove(&r->in_lost);
+	return true;
+}
+
+/*
+ * The user is no member any more: what waits to be written of this
+ * conversation is taken back, and the seat waits among the lost.
+ */
+static void
+seat_lose(user *u, const uint8_t *room_id)
+{
+	seat_key	key;
+	seat	   *s;
+	uint8_t		tag[QUEUE_TAG_SIZE];
+
+	memcpy(key.room_id, room_id, UUID_SIZE);
+	memcpy(key.user_id, u->id, UUID_SIZE);
+	s = map_get(&u->hub->seats, &key);
+	if (s == NULL || !s->member)
+		return;
+	s->member = false;
+	list_remove(&s->in_room);
+	list_push(&s->room->lost, &s->in_room);
+	list_remove(&s->room->in_lost);
+	list_push(&u->hub->lost, &s->room->in_lost);
+
+	seat_tag(tag, room_id, u->id);
+	list_foreach(node, &u->channels)
+	{
+		channel    *ch = list_entry(channel, in_user, node);
+
+		queue_drop(&ch->conn->queue, tag);
+	}
+}
+
+void
+membership_forget_lost(hub *h)
+{
+	/* A room is in the hub's list as long as it has lost seats. */
+	while (!list_is_empty(&h->lost))
+	{
+		room	   *r = list_entry(room, in_lost, h->lost.next);
+		seat	   *s = list_entry(seat, in_room, r->lost.next);
+
+		seat_leave_room(s);
+		seat_free_if_idle(s);
+	}
+}
+
+/* ----------
+ * Users
+ * ----------
+ */
+
+/* Find the user, or make one and have it read; NULL: no memory. */
+user *
+user_get(hub *h, const uint8_t *profile_id)
+{
+	user	   *u = map_get(&h->users, profile_id);
+
+	if (u != NULL)
+		return u;
+	u = calloc(1, sizeof(user));
+	if (u == NULL)
+		return NULL;
+	memcpy(u->id, profile_id, UUID_SIZE);
+	u->hub = h;
+	u->state = USER_QUEUED;
+	list_init(&u->channels);
+	list_init(&u->waiting);
+	list_init(&u->bindings);
+	list_init(&u->seats);
+	list_init(&u->in_unasked);
+	list_push(&h->unasked, &u->in_unasked);
+	map_put(&h->users, &u->entry);
+	h->stats.users++;
+	return u;
+}
+
+static void
+user_drop_load(user *u)
+{
+	load	   *l = u->load;
+
+	if (l == NULL)
+		return;
+	u->load = NULL;
+	map_remove(&u->hub->loads, &l->entry);
+	free(l->kept);
+	free(l);
+}
+
+static void
+user_forget_snapshot(user *u)
+{
+	u->fence = 0;
+	u->nxip = 0;
+	free(u->xip);
+	u->xip = NULL;
+}
+
+void
+user_free_if_idle(user *u)
+{
+	if (!list_is_empty(&u->channels))
+		return;
+	user_drop_load(u);
+	user_forget_snapshot(u);
+	list_foreach_safe(node, &u->seats)
+	{
+		seat	   *s = list_entry(seat, in_user, node);
+
+		seat_leave_room(s);
+		seat_free_if_idle(s);
+	}
+	list_remove(&u->in_unasked);
+	map_remove(&u->hub->users, &u->entry);
+	u->hub->stats.users--;
+	free(u);
+}
+
+/* Memberships are not what they should be: all connections start anew. */
+void
+user_cut(user *u)
+{
+	list_foreach(node, &u->channels)
+	{
+		conn_cut(list_entry(channel, in_user, node)->conn,
+				 HUB_CLOSE_TRY_LATER, "out of memory");
+	}
+}
+
+/* Transaction ids are a ring; see TransactionIdPrecedes(). */
+static bool
+xid_precedes(uint32_t a, uint32_t b)
+{
+	return (int32_t) (a - b) < 0;
+}
+
+static bool
+snapshot_sees(const user *u, uint32_t xid)
+{
+	if (xid_precedes(xid, u->xmin))
+		return true;
+	if (!xid_precedes(xid, u->xmax))
+		return false;
+	for (uint32_t i = 0; i < u->nxip; i++)
+	{
+		if (u->xip[i] == xid)
+			return false;
+	}
+	return true;
+}
+
+/* Is a commit part of what was read? */
+static bool
+user_has_seen(user *u, uint64_t commit_lsn, uint32_t xid)
+{
+	if (u->fence == 0)
+		return false;
+	if (commit_lsn > u->fence)
+	{
+		/* Commits come in order: nothing older will follow. */
+		user_forget_snapshot(u);
+		return false;
+	}
+	return snapshot_sees(u, xid);
+}
+
+bool
+user_knows(user *u, const event_header *e)
+{
+	return user_has_seen(u, e->commit_lsn, e->xid);
+}
+
+/* ----------
+ * Reading
+ * ----------
+ */
+
+/* Ask for as many users as the shell takes. */
+void
+membership_ask(hub *h)
+{
+	while (h->live && !list_is_empty(&h->unasked))
+	{
+		user	   *u = list_entry(user, in_unasked, h->unasked.next);
+		load	   *l = calloc(1, sizeof(load));
+
+		if (l == NULL)
+			return;
+		l->ticket = ++h->next_ticket;
+		l->user = u;
+		if (!h->ops.load_user(h->arg, l->ticket, u->id))
+		{
+			free(l);
+			return;
+		}
+		u->load = l;
+		u->state = USER_ASKED;
+		list_remove(&u->in_unasked);
+		map_put(&h->loads, &l->entry);
+	}
+}
+
+/* The answer under way cannot be used: ask again. */
+static void
+user_read_again(user *u)
+{
+	user_drop_load(u);
+	u->state = USER_QUEUED;
+	list_push(&u->hub->unasked, &u->in_unasked);
+}
+
+static void
+load_keep(load *l, const event_header *e)
+{
+	uint32_t	n = l->nkept;
+	kept_change *kept = l->kept;
+
+	if (n == LOAD_MAX_KEPT)
+	{
+		user_read_again(l->user);
+		return;
+	}
+	/* Full at a power of two. */
+	if (n == 0 || (n >= LOAD_FIRST_KEPT && (n & (n - 1)) == 0))
+	{
+		size_t		size = n == 0 ? LOAD_FIRST_KEPT : n * 2;
+
+		kept = realloc(kept, size * sizeof(kept_change));
+		if (kept == NULL)
+		{
+			user_read_again(l->user);
+			return;
+		}
+		l->kept = kept;
+	}
+	kept[n].commit_lsn = e->commit_lsn;
+	kept[n].xid = e->xid;
+	kept[n].joined = e->action == EVENT_INSERT;
+	memcpy(kept[n].room_id, e->conversation_id, UUID_SIZE);
+	l->nkept++;
+}
+
+static bool
+user_set_snapshot(user *u, const event_snapshot *snapshot)
+{
+	const uint32_t *xip = (const uint32_t *) (snapshot + 1);
+
+	u->fence = snapshot->fence;
+	u->xmin = snapshot->xmin;
+	u->xmax = snapshot->xmax;
+	if (snapshot->nxip == 0)
+		return true;
+	u->xip = malloc(sizeof(uint32_t) * snapshot->nxip);
+	if (u->xip == NULL)
+		return false;
+	memcpy(u->xip, xip, sizeof(uint32_t) * snapshot->nxip);
+	u->nxip = snapshot->nxip;
+	return true;
+}
+
+/* Snapshot first, then what came behind it.  False: no memory. */
+static bool
+user_fill(user *u, const event_snapshot *snapshot)
+{
+	const uint8_t *ids = (const uint8_t *) (snapshot + 1) +
+		sizeof(uint32_t) * snapshot->nxip;
+	load	   *l = u->load;
+
+	if (!user_set_snapshot(u, snapshot))
+		return false;
+	for (uint32_t i = 0; i < snapshot->nids; i++)
+	{
+		if (!seat_join(u, ids + (size_t) i * UUID_SIZE))
+			return false;
+	}
+	for (uint32_t i = 0; i < l->nkept; i++)
+	{
+		const kept_change *k = &l->kept[i];
+
+		if (user_has_seen(u, k->commit_lsn, k->xid))
+			continue;
+		if (!k->joined)
+			seat_lose(u, k->room_id);
+		else if (!seat_join(u, k->room_id))
+			return false;
+	}
+	return true;
+}
+
+static bool
+snapshot_is_valid(const event_snapshot *snapshot, size_t len)
+{
+	return len >= sizeof(*snapshot) &&
+		len - sizeof(*snapshot) ==
+		(uint64_t) snapshot->nxip * sizeof(uint32_t) +
+		(uint64_t) snapshot->nids * UUID_SIZE;
+}
+
+bool
+hub_user_loaded(hub *h, uint64_t ticket, const event_snapshot *snapshot,
+				size_t len)
+{
+	load	   *l = map_get(&h->loads, &ticket);
+	list_node  *node;
+	user	   *u;
+
+	if (!snapshot_is_valid(snapshot, len))
+	{
+		hub_user_failed(h, ticket, "malformed answer");
+		return false;
+	}
+	if (l == NULL)
+		return true;			/* nobody waits for it any more */
+	u = l->user;
+	if (user_fill(u, snapshot))
+	{
+		u->state = USER_LOADED;
+		user_drop_load(u);
+		membership_forget_lost(h);
+		while ((node = list_shift(&u->waiting)) != NULL)
+			channel_settle(list_entry(channel, in_waiting, node));
+	}
+	else
+		user_cut(u);
+	membership_ask(h);
+	hub_reap(h);
+	return true;
+}
+
+void
+hub_user_failed(hub *h, uint64_t ticket, const char *reason)
+{
+	load	   *l = map_get(&h->loads, &ticket);
+	list		waiting;
+	list_node  *node;
+
+	if (l == NULL)
+		return;
+	h->ops.log(h->arg, reason);
+
+	/* The user goes with the last of its channels. */
+	list_init(&waiting);
+	list_move(&waiting, &l->user->waiting);
+	user_read_again(l->user);
+	while ((node = list_shift(&waiting)) != NULL)
+		channel_refuse(list_entry(channel, in_waiting, node),
+					   "UnableToConnectToProject: Realtime was unable to "
+					   "connect to the project database");
+	membership_ask(h);
+	hub_reap(h);
+}
+
+/* ----------
+ * Following the events
+ * ----------
+ */
+
+void
+membership_apply(hub *h, const event_header *e)
+{
+	user	   *u;
+
+	if (e->table != EVENT_PARTICIPANTS ||
+		(e->action != EVENT_INSERT && e->action != EVENT_DELETE))
+		return;
+	u = map_get(&h->users, e->profile_id);
+	if (u == NULL)
+		return;
+	if (u->state == USER_ASKED)
+		load_keep(u->load, e);
+	else if (u->state == USER_LOADED && !user_knows(u, e))
+	{
+		if (e->action == EVENT_DELETE)
+			seat_lose(u, e->conversation_id);
+		else if (!seat_join(u, e->conversation_id))
+			user_cut(u);
+	}
+}

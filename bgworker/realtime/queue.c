@@ -1,0 +1,157 @@
+/*-------------------------------------------------------------------------
+ *
+ * queue.c
+ *	  A connection's queue: a ring of references to shared frames.
+ *
+ * Most of the time a queue is empty or holds a frame or two, and there are
+ * thousands of queues: the ring starts small and goes back to nothing when a
+ * burst that made it large has been written.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "queue.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define QUEUE_FIRST_SIZE	4
+#define QUEUE_KEEP_SIZE		32
+#define QUEUE_MAX_SIZE		(1U << 30)
+
+static inline queue_entry *
+queue_entry_at(const queue *q, uint32_t i)
+{
+	return &q->entries[(q->head + i) & (q->size - 1)];
+}
+
+void
+queue_init(queue *q)
+{
+	memset(q, 0, sizeof(*q));
+}
+
+void
+queue_free(queue *q)
+{
+	for (uint32_t i = 0; i < q->count; i++)
+		frame_unref(queue_entry_at(q, i)->frame);
+	free(q->entries);
+	queue_init(q);
+}
+
+static bool
+queue_grow(queue *q)
+{
+	uint32_t	size = q->size > 0 ? q->size * 2 : QUEUE_FIRST_SIZE;
+	queue_entry *entries;
+
+	if (size > QUEUE_MAX_SIZE)
+		return false;
+	entries = malloc(size * sizeof(queue_entry));
+	if (entries == NULL)
+		return false;
+	for (uint32_t i = 0; i < q->count; i++)
+		entries[i] = *queue_entry_at(q, i);
+	free(q->entries);
+	q->entries = entries;
+	q->size = size;
+	q->head = 0;
+	return true;
+}
+
+bool
+queue_push(queue *q, frame *f, const uint8_t *tag)
+{
+	queue_entry *entry;
+
+	if (q->count == q->size && !queue_grow(q))
+		return false;
+	entry = queue_entry_at(q, q->count++);
+	entry->frame = frame_ref(f);
+	if (tag != NULL)
+		memcpy(entry->tag, tag, QUEUE_TAG_SIZE);
+	else
+		memset(entry->tag, 0, QUEUE_TAG_SIZE);
+	q->bytes += f->len;
+	return true;
+}
+
+size_t
+queue_bytes(const queue *q)
+{
+	return q->bytes;
+}
+
+static void
+queue_shrink_if_empty(queue *q)
+{
+	if (q->count == 0 && q->size > QUEUE_KEEP_SIZE)
+		queue_free(q);
+}
+
+/* Keep what stays, in order; a head that is partly written always stays. */
+static void
+queue_filter(queue *q, const uint8_t *tag)
+{
+	uint32_t	kept = 0;
+
+	for (uint32_t i = 0; i < q->count; i++)
+	{
+		queue_entry entry = *queue_entry_at(q, i);
+		bool		started = i == 0 && q->taken > 0;
+
+		if (started ||
+			(tag != NULL && memcmp(entry.tag, tag, QUEUE_TAG_SIZE) != 0))
+			*queue_entry_at(q, kept++) = entry;
+		else
+		{
+			q->bytes -= entry.frame->len;
+			frame_unref(entry.frame);
+		}
+	}
+	q->count = kept;
+	queue_shrink_if_empty(q);
+}
+
+void
+queue_drop(queue *q, const uint8_t *tag)
+{
+	queue_filter(q, tag);
+}
+
+void
+queue_clear(queue *q)
+{
+	queue_filter(q, NULL);
+}
+
+size_t
+queue_take(queue *q, uint8_t *buf, size_t size)
+{
+	size_t		copied = 0;
+
+	while (q->count > 0)
+	{
+		frame	   *f = queue_entry_at(q, 0)->frame;
+		size_t		rest = f->len - q->taken;
+		size_t		room = size - copied;
+
+		/* Several whole frames, or a piece of one. */
+		if (rest > room && copied > 0)
+			break;
+		if (rest > room)
+			rest = room;
+		memcpy(buf + copied, f->bytes + q->taken, rest);
+		copied += rest;
+		q->taken += (uint32_t) rest;
+		q->bytes -= rest;
+		if (q->taken < f->len)
+			break;
+		frame_unref(f);
+		q->head = (q->head + 1) & (q->size - 1);
+		q->count--;
+		q->taken = 0;
+	}
+	queue_shrink_if_empty(q);
+	return copied;
+}

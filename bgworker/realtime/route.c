@@ -1,0 +1,325 @@
+/*-------------------------------------------------------------------------
+ *
+ * route.c
+ *	  From an event to the queues of those who see it.
+ *
+ * First the bindings that the event hits are gathered, channel by channel;
+ * then each channel gets one frame for each set of columns asked for.  The
+ * "data" object is built once for each such set, and the frame once for each
+ * topic and list of ids: most readers of a conversation use the same topic
+ * and the same parameters, hence the same ids, and share one frame.
+ *
+ * A filter may cost more than the rest of all this, and clients write it.  So
+ * each user has a fixed effort to spend on filters for an event.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "rooms.h"
+
+#define SHARED_BUCKETS	1024
+#define ROUTE_EFFORT	200000	/* a millisecond or two */
+
+/* A frame made for the event being routed, and what it was made for. */
+typedef struct shared
+{
+	struct shared *next;		/* in its bucket */
+	struct shared *next_made;
+	uint64_t	hash;
+	frame	   *frame;
+	const channel *first;
+	const projection *select;
+	int			nids;
+	uint32_t	ids[];
+} shared;
+
+typedef struct route
+{
+	uint64_t	event;			/* number of the event being routed */
+	change		change;
+	channel    *hits;
+	channel   **hits_end;
+	rendering	whole;			/* the data with all columns */
+	rendering  *renderings;		/* in use for this event */
+	shared	   *made;
+	shared	   *buckets[SHARED_BUCKETS];
+} route;
+
+route *
+route_new(void)
+{
+	route	   *r = calloc(1, sizeof(route));
+
+	if (r != NULL)
+		change_init(&r->change);
+	return r;
+}
+
+void
+route_free(route *r)
+{
+	if (r == NULL)
+		return;
+	change_free(&r->change);
+	buf_free(&r->whole.data);
+	free(r);
+}
+
+/* ----------
+ * Gathering
+ * ----------
+ */
+
+static void
+hit(route *r, binding *b)
+{
+	channel    *ch = b->channel;
+
+	if (ch->hits == NULL)
+	{
+		ch->hits_end = &ch->hits;
+		ch->next_hit = NULL;
+		*r->hits_end = ch;
+		r->hits_end = &ch->next_hit;
+	}
+	b->next_hit = NULL;
+	*ch->hits_end = b;
+	ch->hits_end = &b->next_hit;
+}
+
+static uint8_t
+action_bit(uint8_t action)
+{
+	return action == EVENT_INSERT ? BINDING_INSERT :
+		action == EVENT_UPDATE ? BINDING_UPDATE : BINDING_DELETE;
+}
+
+/* The bindings of a list that the event hits. */
+static void
+gather(route *r, list *bindings, uint32_t *effort)
+{
+	const event_header *e = r->change.event;
+
+	list_foreach(node, bindings)
+	{
+		binding    *b = list_entry(binding, link, node);
+
+		if ((b->tables & (1 << e->table)) == 0 ||
+			(b->actions & action_bit(e->action)) == 0)
+			continue;
+		if (b->pinned &&
+			memcmp(b->room_id, e->conversation_id, UUID_SIZE) != 0)
+			continue;
+		if (b->filter == NULL ||
+			filter_matches(b->filter, &r->change, effort))
+			hit(r, b);
+	}
+}
+
+static void
+gather_seats(route *r, list *seats)
+{
+	list_foreach(node, seats)
+	{
+		seat	   *s = list_entry(seat, in_room, node);
+		user	   *u = s->user;
+
+		if (user_knows(u, r->change.event))
+			continue;
+		if (u->effort_event != r->event)
+		{
+			u->effort_event = r->event;
+			u->effort = ROUTE_EFFORT;
+		}
+		gather(r, &s->bindings, &u->effort);
+		gather(r, &u->bindings, &u->effort);
+	}
+}
+
+/* ----------
+ * Building
+ * ----------
+ */
+
+/* The "data" object for a set of columns; NULL: no memory. */
+static const buf *
+rendered(route *r, projection *select)
+{
+	rendering  *data = select != NULL ? &select->rendering : &r->whole;
+
+	if (data->event != r->event)
+	{
+		data->event = r->event;
+		data->next = r->renderings;
+		r->renderings = data;
+		change_render(&r->change, select, &data->data);
+	}
+	return buf_ok(&data->data) ? &data->data : NULL;
+}
+
+static frame *
+build_frame(route *r, const channel *ch, projection *select,
+			const uint32_t *ids, int nids)
+{
+	const buf  *data = rendered(r, select);
+	frame	   *f = NULL;
+	buf			head;
+
+	buf_init(&head);
+	buf_text(&head, ch->conn->vsn == 2 ? "[null,null," : "{\"topic\":");
+	buf_json(&head, ch->topic, ch->topic_len);
+	buf_text(&head, ch->conn->vsn == 2 ? ",\"postgres_changes\",{\"ids\":[" :
+			 ",\"event\":\"postgres_changes\",\"payload\":{\"ids\":[");
+	for (int i = 0; i < nids; i++)
+		buf_printf(&head, i > 0 ? ",%u" : "%u", (unsigned) ids[i]);
+	buf_text(&head, "],\"data\":");
+	if (buf_ok(&head) && data != NULL)
+	{
+		const char *tail = ch->conn->vsn == 2 ? "}]" : "},\"ref\":null}";
+		frame_part	parts[] = {
+			{head.data, head.len},
+			{data->data, data->len},
+			{tail, strlen(tail)}
+		};
+
+		f = frame_parts(parts, 3);
+	}
+	buf_free(&head);
+	return f;
+}
+
+static bool
+is_made_for(const shared *s, uint64_t hash, const channel *ch,
+			const projection *select, const uint32_t *ids, int nids)
+{
+	return s->hash == hash && s->select == select && s->nids == nids &&
+		s->first->conn->vsn == ch->conn->vsn &&
+		s->first->topic_len == ch->topic_len &&
+		memcmp(s->first->topic, ch->topic, ch->topic_len) == 0 &&
+		memcmp(s->ids, ids, sizeof(uint32_t) * (size_t) nids) == 0;
+}
+
+/* The frame for these ids of a channel: made before, or made now. */
+static frame *
+shared_frame(hub *h, const channel *ch, projection *select,
+			 const uint32_t *ids, int nids)
+{
+	route	   *r = h->route;
+	size_t		ids_size = sizeof(uint32_t) * (size_t) nids;
+	uint64_t	hash = ch->topic_hash ^ seeded_hash(&h->seed, ids, ids_size);
+	shared	  **bucket = &r->buckets[hash % SHARED_BUCKETS];
+	shared	   *s;
+
+	for (s = *bucket; s != NULL; s = s->next)
+	{
+		if (is_made_for(s, hash, ch, select, ids, nids))
+			return s->frame;
+	}
+	s = malloc(sizeof(shared) + ids_size);
+	if (s == NULL)
+		return NULL;
+	s->frame = build_frame(r, ch, select, ids, nids);
+	s->hash = hash;
+	s->first = ch;
+	s->select = select;
+	s->nids = nids;
+	memcpy(s->ids, ids, ids_size);
+	s->next = *bucket;
+	*bucket = s;
+	s->next_made = r->made;
+	r->made = s;
+	return s->frame;
+}
+
+/* ----------
+ * Delivering
+ * ----------
+ */
+
+/* Take the hits with the columns of the first one out of the channel's list;
+ * returns how many. */
+static int
+take_hits(channel *ch, const projection *select, uint32_t *ids, int max)
+{
+	binding   **link = &ch->hits;
+	int			n = 0;
+
+	while (*link != NULL)
+	{
+		binding    *b = *link;
+
+		if (b->select == select && n < max)
+		{
+			ids[n++] = b->id;
+			*link = b->next_hit;
+		}
+		else
+			link = &b->next_hit;
+	}
+	return n;
+}
+
+static void
+deliver(hub *h, channel *ch)
+{
+	const event_header *e = h->route->change.event;
+	uint8_t		tag[QUEUE_TAG_SIZE];
+	uint32_t	ids[HUB_MAX_BINDINGS];
+
+	if (ch->user != NULL)
+		seat_tag(tag, e->conversation_id, ch->user->id);
+	while (ch->hits != NULL)
+	{
+		projection *select = ch->hits->select;
+		int			nids = take_hits(ch, select, ids, HUB_MAX_BINDINGS);
+
+		conn_push(ch->conn, shared_frame(h, ch, select, ids, nids),
+				  ch->user != NULL ? tag : NULL);
+	}
+}
+
+static void
+clean_up(route *r)
+{
+	while (r->renderings != NULL)
+	{
+		buf_reset(&r->renderings->data);
+		r->renderings = r->renderings->next;
+	}
+	while (r->made != NULL)
+	{
+		shared	   *s = r->made;
+
+		r->made = s->next_made;
+		r->buckets[s->hash % SHARED_BUCKETS] = NULL;
+		frame_unref(s->frame);
+		free(s);
+	}
+}
+
+void
+route_event(hub *h, const event_header *e)
+{
+	route	   *r = h->route;
+	room	   *where = map_get(&h->rooms, e->conversation_id);
+	uint32_t	effort = ROUTE_EFFORT;
+
+	r->event++;
+	r->hits = NULL;
+	r->hits_end = &r->hits;
+	change_set(&r->change, e, h->tables[e->table]);
+
+	gather(r, &h->bindings, &effort);
+	if (where != NULL)
+	{
+		gather_seats(r, &where->members);
+		if (e->action == EVENT_DELETE && e->table != EVENT_MESSAGES)
+			gather_seats(r, &where->lost);
+	}
+	for (channel *ch = r->hits; ch != NULL; ch = ch->next_hit)
+		deliver(h, ch);
+	clean_up(r);
+	h->stats.events++;
+}

@@ -1,0 +1,184 @@
+-- Messages: functions, and the memory of the rate limit.
+--
+-- What takes the text of a message keeps the statement and the details of an
+-- error out of the server's log: both settings are still in force when the
+-- error is reported.
+
+CREATE UNLOGGED TABLE openhr_msg.send_log (
+	profile_id uuid CONSTRAINT send_log_pkey PRIMARY KEY,
+	sent_at timestamptz[] NOT NULL
+) WITH (fillfactor = 50);		-- every send updates its sender's row
+
+COMMENT ON TABLE openhr_msg.send_log IS
+'when each profile sent its latest messages, for openhr_msg.rate_limit; a crash empties it';
+COMMENT ON COLUMN openhr_msg.send_log.profile_id IS
+'the sender';
+COMMENT ON COLUMN openhr_msg.send_log.sent_at IS
+'times of the messages of the last window, ascending';
+
+CREATE FUNCTION openhr_msg.push_sent_at(
+	sent_at timestamptz[],
+	at timestamptz)
+RETURNS timestamptz[]
+AS 'MODULE_PATHNAME', 'msg_push_sent_at'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp;
+
+COMMENT ON FUNCTION openhr_msg.push_sent_at(timestamptz[], timestamptz) IS
+'for send_log: the times that still count and a new one, or an error when there are too many';
+
+CREATE FUNCTION openhr_msg.send_message(
+	conversation_id uuid,
+	content text,
+	content_type text DEFAULT 'text',
+	reply_to_message_id uuid DEFAULT NULL,
+	metadata jsonb DEFAULT NULL,
+	client_message_id text DEFAULT NULL)
+RETURNS @extschema@.messages
+AS 'MODULE_PATHNAME', 'msg_send_message'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, @extschema@, pg_temp
+SET log_min_error_statement = panic
+SET log_error_verbosity = terse;
+
+COMMENT ON FUNCTION openhr_msg.send_message(uuid, text, text, uuid, jsonb, text) IS
+'sends a message; with a client_message_id, sending it again returns the stored message';
+
+-- With which seq a conversation went into another month; see pages.c.
+
+CREATE TABLE openhr_msg.conversation_months (
+	conversation_id uuid
+		CONSTRAINT conversation_months_conversation_id_fkey
+		REFERENCES @extschema@.conversations (id) ON DELETE CASCADE,
+	first_seq bigint,
+	month timestamptz NOT NULL,
+	CONSTRAINT conversation_months_pkey
+		PRIMARY KEY (conversation_id, first_seq)
+);
+
+COMMENT ON TABLE openhr_msg.conversation_months IS
+'which messages of a conversation are in which months, so that a page by seq opens no other month';
+COMMENT ON COLUMN openhr_msg.conversation_months.conversation_id IS
+'the conversation';
+COMMENT ON COLUMN openhr_msg.conversation_months.first_seq IS
+'seq of the month''s first message';
+COMMENT ON COLUMN openhr_msg.conversation_months.month IS
+'the month''s start (UTC)';
+
+SELECT pg_catalog.pg_extension_config_dump('openhr_msg.conversation_months', '');
+
+SELECT openhr_msg.revoke_grants(relation)
+FROM unnest(ARRAY['openhr_msg.send_log', 'openhr_msg.conversation_months']::regclass[]) AS relation;
+
+-- A change that sends nothing may be a conversation's first of a month, too:
+-- then the month begins with the message to come.
+CREATE FUNCTION openhr_msg.month_changed()
+RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	INSERT INTO openhr_msg.conversation_months
+		VALUES (NEW.id, OLD.last_seq + 1,
+				date_trunc('month', NEW.updated_at, 'UTC'))
+		ON CONFLICT (conversation_id, first_seq)
+		DO UPDATE SET month = EXCLUDED.month;
+	RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION openhr_msg.month_changed() IS
+'trigger: notes a conversation''s first change in a month';
+
+REVOKE ALL ON FUNCTION openhr_msg.month_changed() FROM PUBLIC;
+
+CREATE TRIGGER note_month
+	AFTER UPDATE ON @extschema@.conversations
+	FOR EACH ROW
+	WHEN (date_trunc('month', OLD.updated_at, 'UTC') <
+		  date_trunc('month', NEW.updated_at, 'UTC'))
+	EXECUTE FUNCTION openhr_msg.month_changed();
+
+COMMENT ON TRIGGER note_month ON @extschema@.conversations IS
+'notes the first change in a month';
+
+CREATE FUNCTION openhr_msg.list_messages(
+	conversation_id uuid,
+	max integer DEFAULT 50,
+	before timestamptz DEFAULT NULL,
+	before_seq bigint DEFAULT NULL,
+	after_seq bigint DEFAULT NULL)
+RETURNS SETOF @extschema@.messages
+AS 'MODULE_PATHNAME', 'msg_list_messages'
+LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, @extschema@, pg_temp
+ROWS 50;
+
+COMMENT ON FUNCTION openhr_msg.list_messages(uuid, integer, timestamptz, bigint, bigint) IS
+'a page of messages: the newest ones, those before a time or a seq (newest first), or those after a seq (oldest first)';
+
+CREATE FUNCTION openhr_msg.list_changes(
+	conversation_id uuid,
+	since_version bigint,
+	max integer DEFAULT 100)
+RETURNS SETOF @extschema@.messages
+AS 'MODULE_PATHNAME', 'msg_list_changes'
+LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, @extschema@, pg_temp
+ROWS 100;
+
+COMMENT ON FUNCTION openhr_msg.list_changes(uuid, bigint, integer) IS
+'messages that were sent, edited or deleted after a version, as they are now, in the order of their versions';
+
+CREATE FUNCTION openhr_msg.edit_message(message_id uuid, content text)
+RETURNS @extschema@.messages
+AS 'MODULE_PATHNAME', 'msg_edit_message'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, @extschema@, pg_temp
+SET log_min_error_statement = panic
+SET log_error_verbosity = terse;
+
+COMMENT ON FUNCTION openhr_msg.edit_message(uuid, text) IS
+'changes the content of a message of the caller';
+
+CREATE FUNCTION openhr_msg.delete_message(message_id uuid)
+RETURNS @extschema@.messages
+AS 'MODULE_PATHNAME', 'msg_delete_message'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, @extschema@, pg_temp
+SET log_min_error_statement = panic
+SET log_error_verbosity = terse;
+
+COMMENT ON FUNCTION openhr_msg.delete_message(uuid) IS
+'empties a message of the caller and leaves a tombstone';
+
+CREATE FUNCTION openhr_msg.mark_read(
+	conversation_id uuid,
+	up_to_seq bigint DEFAULT NULL)
+RETURNS @extschema@.conversation_participants
+AS 'MODULE_PATHNAME', 'msg_mark_read'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, @extschema@, pg_temp;
+
+COMMENT ON FUNCTION openhr_msg.mark_read(uuid, bigint) IS
+'moves the caller''s marker forward, to the last message unless told otherwise';
+
+REVOKE ALL ON FUNCTION
+	openhr_msg.push_sent_at(timestamptz[], timestamptz),
+	openhr_msg.send_message(uuid, text, text, uuid, jsonb, text),
+	openhr_msg.list_messages(uuid, integer, timestamptz, bigint, bigint),
+	openhr_msg.list_changes(uuid, bigint, integer),
+	openhr_msg.edit_message(uuid, text),
+	openhr_msg.delete_message(uuid),
+	openhr_msg.mark_read(uuid, bigint)
+FROM PUBLIC;
+
+GRANT EXECUTE ON FUNCTION
+	openhr_msg.send_message(uuid, text, text, uuid, jsonb, text),
+	openhr_msg.list_messages(uuid, integer, timestamptz, bigint, bigint),
+	openhr_msg.list_changes(uuid, bigint, integer),
+	openhr_msg.edit_message(uuid, text),
+	openhr_msg.delete_message(uuid),
+	openhr_msg.mark_read(uuid, bigint)
+TO authenticated, service_role;
