@@ -19,19 +19,26 @@ extern MsgWorkerSlot *msg_worker;	/* this process's slot */
  * openhr_msg.database.  Registered clean-up undoes it all at exit.
  */
 extern void msg_worker_start(int slot_index);
+
+/* A change of the streamer's state wakes the gateways. */
 extern void msg_worker_set_state(MsgWorkerState state);
+extern MsgWorkerState msg_worker_state(MsgWorkerSlot *slot);
 
 /*
  * Signals since the last call: reload on SIGHUP (true: settings may have
- * changed), exit on SIGTERM, park on stop_workers().
+ * changed), exit on SIGTERM.  stop_workers() ends a connected worker by
+ * SIGTERM; the next one parks before it connects.
  */
 extern bool msg_worker_interrupts(void);
 
+/*
+ * Wait until the latch is set or timeout (milliseconds, -1: none) has passed,
+ * reset it, and count the wake-up.  Exits on SIGTERM, reads no settings.
+ */
+extern void msg_worker_wait(long timeout);
+
 /* Is the extension there?  Runs a short transaction of its own. */
 extern bool msg_worker_extension_exists(void);
-
-/* Set the latch of another worker, if it runs. */
-extern void msg_worker_wake(MsgWorkerSlot *slot);
 
 extern PGDLLEXPORT void msg_streamer_main(Datum arg);
 extern PGDLLEXPORT void msg_gateway_main(Datum arg);

@@ -13,6 +13,9 @@
  * A transaction's events follow one another and end with EVENT_COMMIT, so
  * that a reader can judge who sees what by the state at the commit.
  *
+ * A DELETE from a table whose replica identity has no such column comes with
+ * zero ids: the reader knows only that something is gone.
+ *
  * This file is shared with code that knows nothing of PostgreSQL: no type of
  * the server's may appear in it.
  *

@@ -42,8 +42,8 @@ static void register_worker(int index, const char *function,
 void
 _PG_init(void)
 {
-	msg_identity_init();
 	msg_define_settings();
+	msg_identity_init();
 
 	if (!process_shared_preload_libraries_in_progress)
 		return;

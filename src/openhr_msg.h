@@ -17,6 +17,7 @@
 #include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 #include "port/atomics.h"
+#include "storage/condition_variable.h"
 #include "storage/dsm.h"
 #include "storage/lwlock.h"
 #include "storage/proc.h"
@@ -73,7 +74,7 @@ typedef struct MsgWorkerSlot
 	/* Protected by MsgShared.lock. */
 	pid_t		pid;			/* 0 when down */
 	MsgWorkerState state;
-	bool		connected;		/* holds a connection to the database */
+	bool		connected;		/* may hold a connection to the database */
 	TimestampTz started_at;
 	Latch	   *latch;			/* NULL when down */
 
@@ -83,8 +84,11 @@ typedef struct MsgWorkerSlot
 	 * the gateway, written by the streamer), an executor's slot its pair of
 	 * call queues.  The number changes with every new segment.
 	 */
-	dsm_handle	link;
-	uint32		link_number;	/* 0: none published */
+	dsm_handle	link;			/* DSM_HANDLE_INVALID: none published */
+	uint32		link_number;
+
+	/* Starts that did not get to work yet; by the owner only. */
+	uint32		failures;
 
 	/* Written by the owner only, read by status() without a lock. */
 	pg_atomic_uint64 connections;	/* gateway: open sockets */
@@ -94,12 +98,25 @@ typedef struct MsgWorkerSlot
 	pg_atomic_uint64 position;	/* streamer, gateway: last LSN done */
 } MsgWorkerSlot;
 
+/* What the streamer, first to connect, knows of openhr_msg.database. */
+typedef enum MsgDatabase
+{
+	MSG_DATABASE_UNKNOWN,
+	MSG_DATABASE_FOUND,
+	MSG_DATABASE_MISSING
+} MsgDatabase;
+
 typedef struct MsgShared
 {
 	LWLock	   *lock;			/* the worker slots' mutable part */
 
+	/* Somebody left the database: a slot's connected became false. */
+	ConditionVariable left;
+
 	/* Set by stop_workers(): nobody connects to the database. */
 	pg_atomic_uint32 stopped;
+
+	pg_atomic_uint32 database;	/* MsgDatabase */
 
 	/* Bumped when CREATE or DROP EXTENSION openhr_msg commits. */
 	pg_atomic_uint32 extension_changes;
@@ -110,6 +127,13 @@ typedef struct MsgShared
 
 	/* Highest commit of ours that may not be flushed yet (async commit). */
 	pg_atomic_uint64 flush_target;
+
+	/*
+	 * Where decoding failed last, and how many times in a row; by the
+	 * streamer only, here because the failure ends it.
+	 */
+	XLogRecPtr	failed_at;
+	int			failed_times;
 
 	int			nslots;
 	MsgWorkerSlot slots[FLEXIBLE_ARRAY_MEMBER];
@@ -128,10 +152,12 @@ extern void msg_require_preload(void);
 
 /*
  * wakeup.c: this transaction changed one of our tables, so wake the streamer
- * when it commits; the second form is for the extension itself.
+ * when it commits.
  */
 extern void msg_wakeup_init(void);
 extern void msg_wakeup_at_commit(void);
-extern PGDLLEXPORT void msg_wake_streamer(void);
+
+/* Set the latch of a worker, if it runs. */
+extern PGDLLEXPORT void msg_worker_wake(MsgWorkerSlot *slot);
 
 #endif							/* OPENHR_MSG_H */

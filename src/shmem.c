@@ -91,7 +91,9 @@ startup_shmem(void)
 	{
 		memset(msg_shared, 0, shmem_size());
 		msg_shared->lock = &(GetNamedLWLockTranche(MSG_EXTENSION))->lock;
+		ConditionVariableInit(&msg_shared->left);
 		pg_atomic_init_u32(&msg_shared->stopped, 0);
+		pg_atomic_init_u32(&msg_shared->database, MSG_DATABASE_UNKNOWN);
 		pg_atomic_init_u32(&msg_shared->extension_changes, 0);
 		pg_atomic_init_u32(&msg_shared->epoch, 0);
 		pg_atomic_init_u64(&msg_shared->flush_target, 0);

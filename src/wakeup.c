@@ -27,6 +27,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/objectaccess.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
 #include "storage/latch.h"
 
@@ -34,7 +35,7 @@
 
 /* What this transaction did so far. */
 static bool tables_changed = false;
-static bool extension_changed = false;
+static bool setup_changed = false;	/* an extension, or a database */
 
 static object_access_hook_type prev_object_access_hook = NULL;
 
@@ -56,19 +57,13 @@ msg_wakeup_at_commit(void)
 	tables_changed = true;
 }
 
-static void
-wake(MsgWorkerSlot *slot)
+void
+msg_worker_wake(MsgWorkerSlot *slot)
 {
 	Latch	   *latch = *(Latch *volatile *) &slot->latch;
 
 	if (latch != NULL)
 		SetLatch(latch);
-}
-
-void
-msg_wake_streamer(void)
-{
-	wake(&msg_shared->slots[MSG_SLOT_STREAMER]);
 }
 
 static void
@@ -85,7 +80,7 @@ raise_flush_target(XLogRecPtr target)
 static void
 on_xact_event(XactEvent event, void *arg)
 {
-	if (!tables_changed && !extension_changed)
+	if (!tables_changed && !setup_changed)
 		return;
 
 	switch (event)
@@ -93,14 +88,14 @@ on_xact_event(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 			if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
 				raise_flush_target(XactLastCommitEnd);
-			if (extension_changed)
+			if (setup_changed)
 			{
 				pg_atomic_fetch_add_u32(&msg_shared->extension_changes, 1);
 				for (int i = 0; i < msg_shared->nslots; i++)
-					wake(&msg_shared->slots[i]);
+					msg_worker_wake(&msg_shared->slots[i]);
 			}
 			else
-				msg_wake_streamer();
+				msg_worker_wake(&msg_shared->slots[MSG_SLOT_STREAMER]);
 			break;
 
 		case XACT_EVENT_PRE_COMMIT:
@@ -116,12 +111,12 @@ on_xact_event(XactEvent event, void *arg)
 	}
 
 	tables_changed = false;
-	extension_changed = false;
+	setup_changed = false;
 }
 
 /*
- * Every extension counts as ours: at creation its row cannot be looked up
- * yet, and for the workers to look once more costs nothing.
+ * Every extension and database counts as ours: at creation its row cannot be
+ * looked up yet, and for the workers to look once more costs nothing.
  */
 static void
 on_object_access(ObjectAccessType access, Oid class_id, Oid object_id,
@@ -130,7 +125,9 @@ on_object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 	if (prev_object_access_hook)
 		prev_object_access_hook(access, class_id, object_id, sub_id, arg);
 
-	if (class_id == ExtensionRelationId &&
-		(access == OAT_POST_CREATE || access == OAT_DROP))
-		extension_changed = true;
+	if ((class_id == ExtensionRelationId &&
+		 (access == OAT_POST_CREATE || access == OAT_DROP)) ||
+		(class_id == DatabaseRelationId &&
+		 (access == OAT_POST_CREATE || access == OAT_POST_ALTER)))
+		setup_changed = true;
 }

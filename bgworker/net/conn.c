@@ -1,0 +1,509 @@
+/*-------------------------------------------------------------------------
+ *
+ * conn.c
+ *	  One connection, from its first byte to its last.
+ *
+ *	  CONN_HEAD --> CONN_OPEN --> CONN_CLOSING ---> (freed)
+ *		  |             |   |                         ^
+ *		  |             |   +----> CONN_LEAVING ------+
+ *		  +-------------+--------> CONN_DRAINING -----+
+ *
+ * A request that is refused, and a peer that broke the protocol, are answered
+ * and then drained: if we closed with unread input in the kernel, TCP would
+ * reset the connection, and the answer might never arrive.  A close of ours
+ * waits for the peer's; a close of the peer's is answered, and we leave.  Each
+ * wait has its deadline.
+ *
+ * Output goes out at once, in as few writes as there are 16 kB.  What the
+ * socket does not take of one write stays with libwebsockets; the connection
+ * is choked then, nothing more is written, and nothing is read from a peer
+ * that does not read.  It ends when the socket was writable again, or by
+ * DEADLINE_WRITE.  Whoever calls finds the connection's memory intact: what
+ * must go is marked dead, and torn down by server_flush() or by the return
+ * value of libwebsockets' callback.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "conn.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static const unsigned deadline_ms[DEADLINE_KINDS] = {
+	[DEADLINE_HEAD] = 10000,
+	[DEADLINE_MESSAGE] = 20000,
+	[DEADLINE_CLOSE] = 5000,
+	[DEADLINE_WRITE] = 10000
+};
+
+static void deadline_start(server *srv, deadline *d, deadline_kind kind);
+static void read_head(server_conn *conn, uint8_t *data, size_t len);
+static void serve_request(server_conn *conn, char *head, size_t size);
+static void refuse(server_conn *conn, int status, const char *error);
+static bool accept_websocket(server_conn *conn, const http_request *request);
+static void read_frames(server_conn *conn, uint8_t *data, size_t len);
+static void take_item(server_conn *conn, ws_event event, const ws_item *item);
+static void close_with(server_conn *conn, int code, const char *reason,
+					   conn_state next);
+static void end(server_conn *conn, const void *bytes, size_t len,
+				conn_state next);
+static void finish(server_conn *conn);
+static bool write_bytes(server_conn *conn, uint8_t *bytes, size_t len);
+static void mark_due(server_conn *conn);
+
+server_conn *
+conn_new(server *srv)
+{
+	server_conn *conn = calloc(1, sizeof(server_conn));
+
+	if (conn == NULL)
+		return NULL;
+
+	conn->srv = srv;
+	conn->state = CONN_HEAD;
+	list_init(&conn->due);
+	list_init(&conn->reading.link);
+	list_init(&conn->writing.link);
+	list_push(&srv->conns, &conn->all);
+	deadline_start(srv, &conn->reading, DEADLINE_HEAD);
+	conn->excess = srv->count++ >= (size_t) srv->config.max_connections;
+	return conn;
+}
+
+void
+conn_free(server_conn *conn)
+{
+	server	   *srv = conn->srv;
+
+	if (conn->user)
+		srv->ops.closed(srv->arg, conn->user);
+	list_remove(&conn->all);
+	list_remove(&conn->due);
+	list_remove(&conn->reading.link);
+	list_remove(&conn->writing.link);
+	ws_decoder_free(&conn->ws);
+	free(conn->head);
+	free(conn->last);
+	free(conn);
+	srv->count--;
+}
+
+static void
+deadline_start(server *srv, deadline *d, deadline_kind kind)
+{
+	list_remove(&d->link);
+	d->due = uv_now(&srv->loop) + deadline_ms[kind];
+	list_push(&srv->deadlines[kind], &d->link);
+}
+
+/* Give up on everybody who let a deadline pass. */
+void
+conn_expire(server *srv)
+{
+	for (int kind = 0; kind < DEADLINE_KINDS; kind++)
+	{
+		list	   *head = &srv->deadlines[kind];
+
+		while (!list_is_empty(head))
+		{
+			deadline   *d = list_entry(deadline, link, head->next);
+
+			if (d->due > uv_now(&srv->loop))
+				break;
+			list_remove(&d->link);
+			conn_reset(kind == DEADLINE_WRITE ?
+					   list_entry(server_conn, writing, d) :
+					   list_entry(server_conn, reading, d));
+		}
+	}
+}
+
+/*
+ * Input.
+ */
+
+void
+conn_input(server_conn *conn, uint8_t *data, size_t len)
+{
+	switch (conn->state)
+	{
+		case CONN_HEAD:
+			read_head(conn, data, len);
+			break;
+		case CONN_OPEN:
+		case CONN_CLOSING:
+			read_frames(conn, data, len);
+			break;
+		case CONN_DRAINING:
+		case CONN_LEAVING:
+			break;
+	}
+}
+
+/* Collect a request's head; most come in one piece and are used in place. */
+static void
+read_head(server_conn *conn, uint8_t *data, size_t len)
+{
+	char	   *head = (char *) data;
+	size_t		head_len = len;
+	size_t		size;
+
+	if (conn->head_len > 0)
+	{
+		char	   *grown = realloc(conn->head, conn->head_len + len);
+
+		if (grown == NULL)
+		{
+			conn_kill(conn);
+			return;
+		}
+		memcpy(grown + conn->head_len, data, len);
+		conn->head = head = grown;
+		head_len += conn->head_len;
+	}
+
+	size = http_head_size(head, head_len, conn->head_len);
+	if (size > HTTP_MAX_HEAD || (size == 0 && head_len > HTTP_MAX_HEAD))
+		refuse(conn, 431, "request header is too large");
+	else if (size > 0)
+	{
+		serve_request(conn, head, size);
+		if (conn->state == CONN_OPEN && head_len > size)
+			read_frames(conn, (uint8_t *) head + size, head_len - size);
+	}
+	else if (conn->head_len > 0)
+		conn->head_len = head_len;
+	else if ((conn->head = malloc(len)) == NULL)
+		conn_kill(conn);
+	else
+	{
+		memcpy(conn->head, data, len);
+		conn->head_len = len;
+	}
+
+	if (conn->state != CONN_HEAD)
+	{
+		free(conn->head);
+		conn->head = NULL;
+	}
+}
+
+static void
+serve_request(server_conn *conn, char *head, size_t size)
+{
+	server	   *srv = conn->srv;
+	server_refusal refusal = {.status = 500,.error = "internal error"};
+	http_request request;
+	http_upgrade upgrade;
+	int			status;
+
+	status = http_parse(head, size, &request);
+	if (status != 0)
+	{
+		refuse(conn, status, "request cannot be understood");
+		return;
+	}
+
+	upgrade = http_wants_upgrade(&request);
+	if (upgrade == HTTP_UPGRADE_VERSION)
+		refuse(conn, 426, "WebSocket version 13 is required");
+	else if (upgrade == HTTP_UPGRADE_BAD)
+		refuse(conn, 400, "WebSocket handshake is not valid");
+	else if (!conn->excess)
+	{
+		conn->user = srv->ops.request(srv->arg, conn, &request,
+									  upgrade == HTTP_UPGRADE_WEBSOCKET,
+									  &refusal);
+		if (conn->user == NULL)
+			refuse(conn, refusal.status, refusal.error);
+		else
+			accept_websocket(conn, &request);
+	}
+	else if (upgrade == HTTP_UPGRADE_NONE)
+		refuse(conn, 503, "too many connections");
+
+	/*
+	 * Some clients never try again after a refused handshake, but do after a
+	 * close, so that is how they are told to come back.
+	 */
+	else if (accept_websocket(conn, &request))
+		close_with(conn, WS_CLOSE_TRY_LATER, "too many connections",
+				   CONN_CLOSING);
+}
+
+static void
+refuse(server_conn *conn, int status, const char *error)
+{
+	char		reply[HTTP_MAX_REPLY];
+
+	end(conn, reply, http_reply(reply, sizeof(reply), status, error),
+		CONN_DRAINING);
+}
+
+static bool
+accept_websocket(server_conn *conn, const http_request *request)
+{
+	char		accept[WS_ACCEPT_SIZE];
+	char		reply[256];
+	int			len;
+
+	/* http_wants_upgrade() has checked the key. */
+	ws_accept_key(http_header_value(request, "sec-websocket-key"), accept);
+	len = snprintf(reply, sizeof(reply),
+				   "HTTP/1.1 101 Switching Protocols\r\n"
+				   "Upgrade: websocket\r\n"
+				   "Connection: Upgrade\r\n"
+				   "Sec-WebSocket-Accept: %s\r\n\r\n", accept);
+
+	list_remove(&conn->reading.link);
+	ws_decoder_init(&conn->ws, conn->srv->config.max_message);
+	conn->state = CONN_OPEN;
+	return write_bytes(conn, (uint8_t *) reply, len);
+}
+
+static void
+read_frames(server_conn *conn, uint8_t *data, size_t len)
+{
+	bool		complete = false;
+	ws_item		item;
+	ws_event	event;
+
+	while ((conn->state == CONN_OPEN || conn->state == CONN_CLOSING) &&
+		   !conn->dead &&
+		   (event = ws_decode(&conn->ws, &data, &len, &item)) != WS_MORE)
+	{
+		take_item(conn, event, &item);
+		if (event == WS_MESSAGE)
+			complete = true;
+	}
+
+	/* A frame or message that has begun must also end. */
+	if (conn->state == CONN_OPEN)
+	{
+		bool		armed = !list_is_empty(&conn->reading.link);
+
+		if (!ws_decoder_is_busy(&conn->ws))
+			list_remove(&conn->reading.link);
+		else if (complete || !armed)
+			deadline_start(conn->srv, &conn->reading, DEADLINE_MESSAGE);
+	}
+}
+
+static void
+take_item(server_conn *conn, ws_event event, const ws_item *item)
+{
+	server	   *srv = conn->srv;
+	uint8_t		frame[WS_MAX_CONTROL + 2];
+
+	switch (event)
+	{
+		case WS_MESSAGE:
+			/* Once we asked for the close, only the peer's is waited for. */
+			if (conn->state == CONN_OPEN)
+				srv->ops.receive(srv->arg, conn->user, item->binary,
+								 item->data, item->len);
+			break;
+		case WS_PING:
+			/* Answering the latest only is allowed (5.5.3). */
+			if (conn->state == CONN_OPEN && !conn->choked)
+				write_bytes(conn, frame,
+							ws_pong_frame(frame, item->data, item->len));
+			break;
+		case WS_CLOSE:
+			if (conn->state == CONN_OPEN)
+				close_with(conn, item->code, "", CONN_LEAVING);
+			else if (conn->ended)
+				conn_kill(conn);
+			else
+				conn->state = CONN_LEAVING;
+			break;
+		case WS_ERROR:
+			if (conn->state == CONN_OPEN)
+				close_with(conn, item->code, "", CONN_DRAINING);
+			else
+				conn_kill(conn);
+			break;
+		case WS_PONG:
+		case WS_MORE:
+			break;
+	}
+}
+
+/*
+ * Output.
+ */
+
+static void
+close_with(server_conn *conn, int code, const char *reason, conn_state next)
+{
+	uint8_t		frame[WS_MAX_CONTROL + 2];
+
+	end(conn, frame, ws_close_frame(frame, code, reason), next);
+}
+
+/* Our side is to end with these bytes; conn_flush() writes them. */
+static void
+end(server_conn *conn, const void *bytes, size_t len, conn_state next)
+{
+	conn->last = malloc(len);
+	if (conn->last == NULL)
+	{
+		conn_kill(conn);
+		return;
+	}
+	memcpy(conn->last, bytes, len);
+	conn->last_len = len;
+	conn->state = next;
+	list_remove(&conn->reading.link);
+	mark_due(conn);
+}
+
+/*
+ * Write what there is, until the socket takes no more.  What is queued for an
+ * open connection precedes its close frame.
+ */
+void
+conn_flush(server_conn *conn)
+{
+	server	   *srv = conn->srv;
+
+	if (conn->choked || conn->dead)
+		return;
+
+	while (conn->user)
+	{
+		size_t		len = srv->ops.fill(srv->arg, conn->user,
+										srv->out, sizeof(srv->out));
+
+		if (len == 0)
+			break;
+		if (!write_bytes(conn, srv->out, len))
+			return;
+	}
+
+	if (conn->last)
+	{
+		uint8_t    *last = conn->last;
+		bool		written;
+
+		conn->last = NULL;
+		conn->ended = true;
+		written = write_bytes(conn, last, conn->last_len);
+		free(last);
+		if (!written)
+			return;
+	}
+
+	if (conn->ended)
+		finish(conn);
+}
+
+/* All of our side is with the kernel. */
+static void
+finish(server_conn *conn)
+{
+	server	   *srv = conn->srv;
+
+	if (conn->user)
+	{
+		srv->ops.closed(srv->arg, conn->user);
+		conn->user = NULL;
+	}
+
+	if (conn->state == CONN_LEAVING)
+	{
+		conn_kill(conn);
+		return;
+	}
+	if (conn->state == CONN_DRAINING)
+		shutdown(lws_get_socket_fd(conn->wsi), SHUT_WR);
+	if (list_is_empty(&conn->reading.link))
+		deadline_start(srv, &conn->reading, DEADLINE_CLOSE);
+}
+
+/*
+ * Hand bytes to the socket.  False: it is choked, and libwebsockets has kept
+ * what did not fit, or it is dead.
+ */
+static bool
+write_bytes(server_conn *conn, uint8_t *bytes, size_t len)
+{
+	if (lws_write(conn->wsi, bytes, len, LWS_WRITE_RAW) < 0)
+	{
+		conn_kill(conn);
+		return false;
+	}
+	if (!lws_partial_buffered(conn->wsi))
+		return true;
+
+	/*
+	 * With unsent output libwebsockets does not read, but is still told by
+	 * the kernel that it could, again and again.
+	 */
+	conn->choked = true;
+	lws_rx_flow_control(conn->wsi, 0);
+	deadline_start(conn->srv, &conn->writing, DEADLINE_WRITE);
+	return false;
+}
+
+/* libwebsockets has got rid of what it kept. */
+void
+conn_writable(server_conn *conn)
+{
+	if (conn->choked)
+	{
+		conn->choked = false;
+		list_remove(&conn->writing.link);
+		lws_rx_flow_control(conn->wsi, 1);
+	}
+	conn_flush(conn);
+}
+
+static void
+mark_due(server_conn *conn)
+{
+	if (list_is_empty(&conn->due))
+		list_push(&conn->srv->due, &conn->due);
+}
+
+void
+conn_kill(server_conn *conn)
+{
+	conn->dead = true;
+	mark_due(conn);
+}
+
+/* Tear it down without waiting for anything in the kernel to be delivered. */
+void
+conn_reset(server_conn *conn)
+{
+	struct linger now = {.l_onoff = 1,.l_linger = 0};
+
+	setsockopt(lws_get_socket_fd(conn->wsi), SOL_SOCKET, SO_LINGER,
+			   &now, sizeof(now));
+	conn_kill(conn);
+}
+
+void
+server_want_write(server_conn *conn)
+{
+	mark_due(conn);
+}
+
+void
+server_close(server_conn *conn, int code, const char *reason)
+{
+	if (conn->state == CONN_OPEN)
+		close_with(conn, code, reason, CONN_CLOSING);
+}
+
+void
+server_cut(server_conn *conn, int code, const char *reason)
+{
+	if (conn->choked)
+		conn_reset(conn);
+	else
+		server_close(conn, code, reason);
+}

@@ -1,0 +1,104 @@
+/*-------------------------------------------------------------------------
+ *
+ * conn.h
+ *	  A connection's inside, shared by the files of the socket server.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef NET_CONN_H
+#define NET_CONN_H
+
+#include <libwebsockets.h>
+#include <uv.h>
+
+#include "../realtime/list.h"
+#include "server.h"
+#include "websocket.h"
+
+/* Bytes that are handed to a socket in one write. */
+#define OUT_SIZE		16384
+
+/*
+ * Everything that a client can keep us waiting for.  Each kind has one length
+ * of time, so its list is in order of expiry and costs nothing to keep.
+ */
+typedef enum deadline_kind
+{
+	DEADLINE_HEAD,				/* for a complete request */
+	DEADLINE_MESSAGE,			/* for the rest of a message */
+	DEADLINE_CLOSE,				/* for the peer's end of a closing */
+	DEADLINE_WRITE				/* for a reader to take anything at all */
+} deadline_kind;
+
+#define DEADLINE_KINDS	4
+
+typedef struct deadline
+{
+	list_node	link;
+	uint64_t	due;			/* milliseconds of the loop's clock */
+} deadline;
+
+typedef enum conn_state
+{
+	CONN_HEAD,					/* a request is to come */
+	CONN_OPEN,					/* a WebSocket */
+	CONN_CLOSING,				/* our close frame first, then the peer's */
+	CONN_DRAINING,				/* our last bytes, then the peer's last */
+	CONN_LEAVING				/* our last bytes, and that is all */
+} conn_state;
+
+struct server_conn
+{
+	server	   *srv;
+	struct lws *wsi;
+	void	   *user;			/* the owner's, while it is open */
+	conn_state	state;
+	bool		excess;			/* above max_connections */
+	bool		choked;			/* the socket takes no more */
+	bool		ended;			/* the last bytes are written */
+	bool		dead;			/* to be torn down */
+	list_node	all;
+	list_node	due;			/* in server.due: to be looked at */
+	deadline	reading;
+	deadline	writing;
+	uint8_t    *last;			/* bytes that end our side */
+	size_t		last_len;
+	char	   *head;			/* pieces of a request */
+	size_t		head_len;
+	ws_decoder	ws;
+};
+
+struct server
+{
+	uv_loop_t	loop;
+	struct lws_context *context;
+	struct lws_vhost *vhost;
+	server_ops	ops;
+	void	   *arg;
+	server_config config;
+	size_t		count;			/* connections of every state */
+	list		conns;
+	list		due;
+	list		deadlines[DEADLINE_KINDS];
+	struct listeners *listeners;
+	uint8_t		out[OUT_SIZE];
+};
+
+/* conn.c */
+extern server_conn *conn_new(server *srv);
+extern void conn_free(server_conn *conn);
+extern void conn_input(server_conn *conn, uint8_t *data, size_t len);
+extern void conn_writable(server_conn *conn);
+extern void conn_flush(server_conn *conn);
+extern void conn_kill(server_conn *conn);
+extern void conn_reset(server_conn *conn);
+extern void conn_expire(server *srv);
+
+/* listen.c: open sockets are handed to accepted(), which owns them then. */
+extern struct listeners *listeners_new(server *srv,
+									   void (*accepted) (server *srv, int fd));
+extern int	listeners_open(struct listeners *l, char *error,
+						   size_t error_size);
+extern void listeners_close(struct listeners *l);
+
+#endif							/* NET_CONN_H */

@@ -1,0 +1,271 @@
+/*-------------------------------------------------------------------------
+ *
+ * http.c
+ *	  HTTP/1.1 as bytes (RFC 9110, RFC 9112).
+ *
+ * The parser is strict: what two parsers could read in two ways is refused,
+ * such as folded lines, a space before a colon, bare line feeds, and control
+ * characters.  It works in place and allocates nothing; the head's size and
+ * the number of headers are bounded by its caller and by http_request.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "http.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "websocket.h"
+
+typedef struct http_answer
+{
+	int			status;
+	const char *reason;
+	const char *headers;		/* whole lines */
+} http_answer;
+
+/* The last one stands for every status that is not here. */
+static const http_answer answers[] = {
+	{400, "Bad Request", ""},
+	{401, "Unauthorized", "WWW-Authenticate: Bearer\r\n"},
+	{403, "Forbidden", ""},
+	{404, "Not Found", ""},
+	{426, "Upgrade Required",
+	"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"},
+	{431, "Request Header Fields Too Large", ""},
+	{503, "Service Unavailable", "Retry-After: 5\r\n"},
+	{505, "HTTP Version Not Supported", ""},
+	{500, "Internal Server Error", ""}
+};
+
+static int	parse_request_line(char *line, http_request *request);
+static int	parse_header(char *line, http_header *header);
+static bool is_token(const char *text, size_t len);
+static bool has_token(const char *list, const char *token);
+static int	hex_value(char c);
+
+size_t
+http_head_size(const char *data, size_t len, size_t seen)
+{
+	const char *end;
+
+	/* The empty line may have begun in what was seen. */
+	seen = seen > 3 ? seen - 3 : 0;
+	end = memmem(data + seen, len - seen, "\r\n\r\n", 4);
+	return end ? (size_t) (end - data) + 4 : 0;
+}
+
+int
+http_parse(char *head, size_t size, http_request *request)
+{
+	char	   *line = head;
+	char	   *stop = head + size - 2; /* the empty line */
+	int			status = 0;
+
+	request->nheaders = 0;
+
+	while (line < stop && status == 0)
+	{
+		char	   *end = memchr(line, '\r', stop - line);
+
+		if (end == NULL || end[1] != '\n')
+			return 400;
+		*end = '\0';
+
+		/* Control characters, among them bare line ends and zero bytes. */
+		for (const char *c = line; c < end; c++)
+			if (((unsigned char) *c < ' ' && *c != '\t') || *c == 0x7f)
+				return 400;
+
+		if (line == head)
+			status = parse_request_line(line, request);
+		else if (request->nheaders == HTTP_MAX_HEADERS)
+			status = 431;
+		else
+			status = parse_header(line,
+								  &request->headers[request->nheaders++]);
+		line = end + 2;
+	}
+
+	if (status == 0 && request->minor > 0 &&
+		http_header_value(request, "host") == NULL)
+		return 400;
+	return status;
+}
+
+/* METHOD SP /path?query SP HTTP/1.x */
+static int
+parse_request_line(char *line, http_request *request)
+{
+	char	   *target = strchr(line, ' ');
+	char	   *version = target ? strchr(target + 1, ' ') : NULL;
+	char	   *query;
+
+	if (version == NULL || !is_token(line, target - line))
+		return 400;
+	*target++ = '\0';
+	*version++ = '\0';
+
+	if (strncmp(version, "HTTP/", 5) != 0)
+		return 400;
+	if (strcmp(version, "HTTP/1.1") != 0 && strcmp(version, "HTTP/1.0") != 0)
+		return 505;
+	if (*target != '/')
+		return 400;
+
+	query = strchr(target, '?');
+	if (query)
+		*query++ = '\0';
+
+	request->method = line;
+	request->path = target;
+	request->query = query ? query : "";
+	request->minor = version[7] - '0';
+	return 0;
+}
+
+static int
+parse_header(char *line, http_header *header)
+{
+	char	   *value = strchr(line, ':');
+	char	   *end;
+
+	if (value == NULL || !is_token(line, value - line))
+		return 400;
+	*value++ = '\0';
+
+	value += strspn(value, " \t");
+	end = value + strlen(value);
+	while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
+		end--;
+	*end = '\0';
+
+	header->name = line;
+	header->value = value;
+	return 0;
+}
+
+static bool
+is_token(const char *text, size_t len)
+{
+	static const char allowed[] = "!#$%&'*+-.^_`|~0123456789"
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+	return len > 0 && strspn(text, allowed) == len;
+}
+
+const char *
+http_header_value(const http_request *request, const char *name)
+{
+	for (int i = 0; i < request->nheaders; i++)
+		if (strcasecmp(request->headers[i].name, name) == 0)
+			return request->headers[i].value;
+	return NULL;
+}
+
+/* Is token in a comma-separated list?  Letter case does not matter. */
+static bool
+has_token(const char *list, const char *token)
+{
+	size_t		len = strlen(token);
+
+	while (list && *list)
+	{
+		list += strspn(list, ", \t");
+		if (strncasecmp(list, token, len) == 0 &&
+			strchr(", \t", list[len]) != NULL)
+			return true;
+		list = strchr(list, ',');
+	}
+	return false;
+}
+
+bool
+http_query_value(const http_request *request, const char *name,
+				 char *value, size_t size)
+{
+	const char *p = request->query;
+	size_t		name_len = strlen(name);
+	size_t		len = 0;
+
+	while (strncmp(p, name, name_len) != 0 || p[name_len] != '=')
+	{
+		p = strchr(p, '&');
+		if (p == NULL)
+			return false;
+		p++;
+	}
+
+	for (p += name_len + 1; *p && *p != '&'; p++)
+	{
+		char		c = *p == '+' ? ' ' : *p;
+
+		if (c == '%' && hex_value(p[1]) >= 0 && hex_value(p[2]) >= 0)
+		{
+			c = hex_value(p[1]) << 4 | hex_value(p[2]);
+			p += 2;
+		}
+		if (c == '\0' || len + 1 >= size)
+			return false;
+		value[len++] = c;
+	}
+	value[len] = '\0';
+	return true;
+}
+
+static int
+hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 'a' - 'A';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+http_upgrade
+http_wants_upgrade(const http_request *request)
+{
+	const char *version = http_header_value(request, "sec-websocket-version");
+	const char *key = http_header_value(request, "sec-websocket-key");
+	const char *length = http_header_value(request, "content-length");
+	char		accept[WS_ACCEPT_SIZE];
+
+	if (!has_token(http_header_value(request, "upgrade"), "websocket"))
+		return HTTP_UPGRADE_NONE;
+
+	if (strcmp(request->method, "GET") != 0 || request->minor < 1 ||
+		!has_token(http_header_value(request, "connection"), "upgrade") ||
+		http_header_value(request, "transfer-encoding") != NULL ||
+		(length != NULL && strcmp(length, "0") != 0))
+		return HTTP_UPGRADE_BAD;
+
+	if (version == NULL || strcmp(version, "13") != 0)
+		return HTTP_UPGRADE_VERSION;
+
+	return key != NULL && ws_accept_key(key, accept) ?
+		HTTP_UPGRADE_WEBSOCKET : HTTP_UPGRADE_BAD;
+}
+
+size_t
+http_reply(char *out, size_t size, int status, const char *error)
+{
+	const http_answer *answer = answers;
+	int			len;
+
+	while (answer->status != status && answer->status != 500)
+		answer++;
+
+	len = snprintf(out, size,
+				   "HTTP/1.1 %d %s\r\n"
+				   "Content-Type: application/json\r\n"
+				   "Content-Length: %zu\r\n"
+				   "Connection: close\r\n"
+				   "%s\r\n"
+				   "{\"error\":\"%s\"}",
+				   answer->status, answer->reason,
+				   strlen("{\"error\":\"\"}") + strlen(error),
+				   answer->headers, error);
+
+	return len < 0 || (size_t) len >= size ? 0 : (size_t) len;
+}

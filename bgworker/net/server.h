@@ -1,0 +1,97 @@
+/*-------------------------------------------------------------------------
+ *
+ * server.h
+ *	  The socket server: listening, the opening handshake, messages in, bytes
+ *	  out, and the end of a connection, on libwebsockets and libuv.
+ *
+ * Driven from one thread by its owner, which waits until server_fd() is
+ * readable or server_timeout() has passed, calls server_run(), and once a turn
+ * server_flush().  Nothing here blocks or calls into PostgreSQL.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef NET_SERVER_H
+#define NET_SERVER_H
+
+#ifdef POSTGRES_H
+#error "the socket server knows nothing of PostgreSQL"
+#endif
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "http.h"
+
+typedef struct server server;
+typedef struct server_conn server_conn;
+
+typedef struct server_refusal
+{
+	int			status;			/* of HTTP */
+	const char *error;			/* needs no escaping in JSON */
+} server_refusal;
+
+typedef struct server_ops
+{
+	/*
+	 * A client asks for a WebSocket, or (websocket false) for something that
+	 * there is not.  Returns the owner's pointer for the connection, which is
+	 * open from then on, or NULL and fills refusal.
+	 */
+	void	   *(*request) (void *arg, server_conn *conn,
+							const http_request *request, bool websocket,
+							server_refusal *refusal);
+
+	/* A complete message; text is valid UTF-8. */
+	void		(*receive) (void *arg, void *user, bool binary,
+							const char *data, size_t len);
+
+	/* Copy whole frames that wait to be sent; 0: there are none. */
+	size_t		(*fill) (void *arg, void *user, uint8_t *buf, size_t size);
+
+	/* The connection is no longer open; user is not used again. */
+	void		(*closed) (void *arg, void *user);
+
+	/* One line for the log; never holds anything that a client sent. */
+	void		(*log) (void *arg, const char *line);
+} server_ops;
+
+typedef struct server_config
+{
+	const char *addresses;		/* names or numbers, separated by commas */
+	int			port;
+	bool		shared;			/* other processes listen on the port, too */
+	int			max_connections;
+	int			other_files;	/* descriptors that the process needs besides */
+	size_t		max_message;	/* bytes */
+} server_config;
+
+/* NULL with a message in error: it cannot be made. */
+extern server *server_new(const server_config *config, const server_ops *ops,
+						  void *arg, char *error, size_t error_size);
+extern void server_free(server *srv);
+extern void server_set_max_message(server *srv, size_t max_message);
+
+/* 0, or an errno with a message in error; may be tried again. */
+extern int	server_listen(server *srv, char *error, size_t error_size);
+
+extern int	server_fd(const server *srv);
+extern int	server_timeout(server *srv);	/* milliseconds, -1: none */
+extern void server_run(server *srv);
+extern size_t server_connections(const server *srv);
+
+/*
+ * May be called from within the callbacks, too: they take effect in the next
+ * server_flush().  There is something to fill; close after what is to be
+ * filled; and close, but do not wait for a reader that is behind.
+ */
+extern void server_want_write(server_conn *conn);
+extern void server_close(server_conn *conn, int code, const char *reason);
+extern void server_cut(server_conn *conn, int code, const char *reason);
+extern void server_flush(server *srv);
+
+/* Tell every client at once; the process is about to exit. */
+extern void server_shutdown(server *srv, int code, const char *reason);
+
+#endif							/* NET_SERVER_H */

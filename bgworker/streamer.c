@@ -1,0 +1,364 @@
+/*-------------------------------------------------------------------------
+ *
+ * streamer.c
+ *	  WAL in, events out: decodes in-process with our own output plugin and
+ *	  gives every event to every gateway.
+ *
+ * The streamer never runs SQL while it decodes and never has a transaction id:
+ * a process that decodes is left out of other sessions' snapshots, so what it
+ * wrote would be lost.
+ *
+ * It keeps nothing.  The plugin calls deliver() for each event, and deliver()
+ * returns when the event is in every gateway's queue; a gateway that does not
+ * take it makes us wait, and the slot holds the rest.  So whenever decoding
+ * has come to the end of the WAL, everything before that place is delivered,
+ * and is confirmed.
+ *
+ * Three promises are made to a gateway that serves clients:
+ * - It gets every transaction.  Before a transaction's first event we wait
+ *	 until every running gateway has a link; a restart of ours therefore
+ *	 leaves no gap in what its clients see.
+ * - It gets it when others can see it.  A commit is in the WAL before it is
+ *	 visible (much before, with synchronous replication), so we wait until the
+ *	 transaction is no longer in progress.
+ * - It gets it soon.  Backends set our latch when they commit (wakeup.c).  A
+ *	 commit with synchronous_commit = off is not flushed at that time; we
+ *	 flush it ourselves, a few milliseconds later, so that many share a flush.
+ *
+ * Waits within deliver() may take wake-ups that were meant for the main loop,
+ * so after one the main loop makes another turn before it sleeps.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "replication/decode.h"
+#include "replication/slot.h"
+#include "storage/procarray.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+
+#include "event.h"
+#include "link.h"
+#include "slot.h"
+#include "wal.h"
+#include "worker.h"
+
+/* In milliseconds: for commits that no callback of ours sees. */
+#define IDLE_TIMEOUT		3000
+
+/* While the extension is missing; CREATE EXTENSION wakes us. */
+#define EXTENSION_RECHECK	60000
+
+/* How long an asynchronous commit may wait for others to share its flush. */
+#define FLUSH_DELAY			5
+
+/* Turns of the main loop are not longer than this, even in a backlog. */
+#define MAX_TURN			1000
+
+/* Waits of deliver(), which are ended by the latch as a rule. */
+#define MAX_VISIBLE_WAIT	100
+#define LINK_RECHECK		1000
+
+static MsgLink **links;			/* one for each gateway, or NULL */
+static uint32 extension_seen;	/* of msg_shared->extension_changes */
+static TimestampTz flush_due = 0;	/* 0: nothing to flush */
+static bool waited_in_delivery = false;
+
+static void allow_output_plugin(void);
+static bool ready_to_stream(void);
+static void stream(LogicalDecodingContext *ctx);
+static bool decode_available(LogicalDecodingContext *ctx);
+static long flush_async_commits(void);
+static void prepare(LogicalDecodingContext *ctx, XLogRecPtr lsn,
+					TransactionId xid, bool last_write);
+static void deliver(LogicalDecodingContext *ctx, XLogRecPtr lsn,
+					TransactionId xid, bool last_write);
+static void await_visible(TransactionId xid);
+static void await_links(void);
+static bool attach_links(void);
+static void wait_in_delivery(long timeout);
+static void send_to(int gateway, const event_header *event);
+
+void
+msg_streamer_main(Datum arg)
+{
+	msg_worker_start(DatumGetInt32(arg));
+	allow_output_plugin();
+	MemoryContextSwitchTo(TopMemoryContext);
+	links = palloc0(msg_gateways * sizeof(MsgLink *));
+
+	/* Slot creation waits for transactions by their locks. */
+	CurrentResourceOwner = ResourceOwnerCreate(NULL, "openhr_msg streamer");
+
+	for (;;)
+	{
+		LogicalDecodingContext *ctx;
+
+		msg_worker_interrupts();
+		if (!ready_to_stream())
+		{
+			msg_worker_set_state(MSG_WORKER_WAITING);
+			msg_worker_wait(EXTENSION_RECHECK);
+			continue;
+		}
+
+		msg_worker_set_state(MSG_WORKER_STARTING);
+		ctx = msg_slot_open(extension_seen, prepare, deliver);
+		if (ctx == NULL)
+			continue;
+		stream(ctx);
+		msg_slot_close(ctx);
+	}
+}
+
+/*
+ * Newer minor releases decode only with plugins that are listed, and ours is
+ * not by default.  The list guards against a plugin that a user of the
+ * REPLICATION kind picks; this library was chosen by who wrote
+ * shared_preload_libraries, and no user picks anything here.  So we extend
+ * the list for this process.  (For anybody else's use of the plugin the list
+ * stands as it is.)
+ */
+static void
+allow_output_plugin(void)
+{
+	const char *name = "output_plugin_libraries";
+	const char *list = GetConfigOption(name, true, false);
+
+	if (list == NULL)
+		return;					/* a release without the list */
+	SetConfigOption(name,
+					list[0] == '\0' ? MSG_EXTENSION :
+					psprintf("%s, %s", list, MSG_EXTENSION),
+					PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+/* Is there something to stream?  A slot that is not needed is dropped. */
+static bool
+ready_to_stream(void)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+	bool		exists;
+
+	if (wal_level < WAL_LEVEL_LOGICAL)
+		return false;			/* said at server start, see openhr_msg.c */
+
+	extension_seen = pg_atomic_read_u32(&msg_shared->extension_changes);
+	exists = msg_worker_extension_exists();
+	CurrentResourceOwner = owner;
+	if (!exists)
+		msg_slot_drop();
+	return exists;
+}
+
+/* Until the extension changed, or the slot lags too far. */
+static void
+stream(LogicalDecodingContext *ctx)
+{
+	bool		running = false;
+
+	while (pg_atomic_read_u32(&msg_shared->extension_changes) ==
+		   extension_seen && !msg_slot_lags())
+	{
+		bool		more;
+		long		timeout;
+
+		waited_in_delivery = false;
+		msg_worker_interrupts();
+		attach_links();
+		timeout = flush_async_commits();
+		more = decode_available(ctx);
+		msg_slot_confirm(ctx->reader->EndRecPtr);
+		if (more || waited_in_delivery)
+			continue;
+
+		if (!running)
+			msg_worker_set_state(MSG_WORKER_RUNNING);
+		running = true;
+		pgstat_report_stat(false);
+		msg_worker_wait(timeout);
+	}
+}
+
+/*
+ * Decode what is flushed, for a turn; true when that was not all.  An error
+ * ends the process, as there is no way to go on with the context.
+ */
+static bool
+decode_available(LogicalDecodingContext *ctx)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													MAX_TURN);
+	bool		more = false;
+
+	PG_TRY();
+	{
+		for (int n = 1; !more && msg_wal_next(ctx->reader); n++)
+		{
+			LogicalDecodingProcessRecord(ctx, ctx->reader);
+
+			/* The transaction in which it looked up catalogs took these. */
+			MemoryContextSwitchTo(context);
+			CurrentResourceOwner = owner;
+
+			CHECK_FOR_INTERRUPTS();
+			more = n % 256 == 0 && GetCurrentTimestamp() >= until;
+		}
+	}
+	PG_CATCH();
+	{
+		msg_slot_failed(ctx->reader->ReadRecPtr);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+
+	return more;
+}
+
+/* Flush what is due; returns how long the main loop may sleep. */
+static long
+flush_async_commits(void)
+{
+	XLogRecPtr	target = pg_atomic_read_u64(&msg_shared->flush_target);
+	TimestampTz now;
+
+	if (target <= GetFlushRecPtr(NULL))
+	{
+		flush_due = 0;
+		return IDLE_TIMEOUT;
+	}
+
+	now = GetCurrentTimestamp();
+	if (flush_due == 0)
+		flush_due = TimestampTzPlusMilliseconds(now, FLUSH_DELAY);
+	if (now < flush_due)
+		return TimestampDifferenceMilliseconds(now, flush_due);
+
+	XLogFlush(target);
+	flush_due = 0;
+	return IDLE_TIMEOUT;
+}
+
+static void
+prepare(LogicalDecodingContext *ctx, XLogRecPtr lsn, TransactionId xid,
+		bool last_write)
+{
+	resetStringInfo(ctx->out);
+}
+
+/* One event: the plugin's write callback. */
+static void
+deliver(LogicalDecodingContext *ctx, XLogRecPtr lsn, TransactionId xid,
+		bool last_write)
+{
+	const event_header *event = (const event_header *) ctx->out->data;
+
+	Assert(event->magic == EVENT_MAGIC && event->size == ctx->out->len);
+
+	if (event->ordinal == 0)
+	{
+		await_visible(event->xid);
+		await_links();
+	}
+
+	for (int g = 0; g < msg_gateways; g++)
+		send_to(g, event);
+
+	pg_atomic_write_u64(&msg_worker->events,
+						pg_atomic_read_u64(&msg_worker->events) + 1);
+	if (event->action == EVENT_COMMIT)
+		pg_atomic_write_u64(&msg_worker->position, event->commit_lsn);
+}
+
+/*
+ * The committer sets our latch once it is through, so the timeout, which
+ * grows, matters only for commits that no callback of ours sees.
+ */
+static void
+await_visible(TransactionId xid)
+{
+	long		timeout = 1;
+
+	while (TransactionIdIsInProgress(xid))
+	{
+		wait_in_delivery(timeout);
+		timeout = Min(timeout * 2, MAX_VISIBLE_WAIT);
+	}
+}
+
+/* A gateway publishes its link, or leaves its slot: both set our latch. */
+static void
+await_links(void)
+{
+	while (!attach_links())
+		wait_in_delivery(LINK_RECHECK);
+}
+
+/* Does every gateway that serves clients have a link now? */
+static bool
+attach_links(void)
+{
+	bool		complete = true;
+
+	for (int g = 0; g < msg_gateways; g++)
+	{
+		MsgWorkerSlot *slot = &msg_shared->slots[MSG_SLOT_GATEWAY(g)];
+
+		links[g] = msg_link_attach(slot, links[g]);
+		if (links[g] == NULL && msg_worker_state(slot) == MSG_WORKER_RUNNING)
+			complete = false;
+	}
+	return complete;
+}
+
+/* The gateway is woken once a transaction. */
+static void
+send_to(int gateway, const event_header *event)
+{
+	while (links[gateway])
+	{
+		MsgLinkResult result;
+
+		if (event->action == EVENT_COMMIT)
+			result = msg_link_send(links[gateway], event->size, event);
+		else
+			result = msg_link_put(links[gateway], event->size, event);
+
+		switch (result)
+		{
+			case MSG_LINK_OK:
+				return;
+			case MSG_LINK_WOULD_BLOCK:
+				wait_in_delivery(LINK_RECHECK);
+				break;
+			case MSG_LINK_BROKEN:
+				msg_link_close(links[gateway]);
+				links[gateway] = NULL;
+				break;
+		}
+	}
+}
+
+/*
+ * FATAL, because the slot can be dropped only when it is no longer ours, and
+ * there is no way back from here but to end the process.
+ */
+static void
+wait_in_delivery(long timeout)
+{
+	msg_worker_wait(timeout);
+	waited_in_delivery = true;
+
+	if (msg_slot_lags())
+		ereport(FATAL,
+				errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				errmsg("a gateway or a commit holds up more WAL than \"openhr_msg.max_slot_lag\""));
+}

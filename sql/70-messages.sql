@@ -1,0 +1,127 @@
+-- Messages: functions, and the memory of the rate limit.
+--
+-- What takes the text of a message keeps the statement and the details of an
+-- error out of the server's log: both settings are still in force when the
+-- error is reported.
+
+CREATE UNLOGGED TABLE openhr_msg.send_log (
+	profile_id uuid CONSTRAINT send_log_pkey PRIMARY KEY,
+	sent_at timestamptz[] NOT NULL
+) WITH (fillfactor = 50);		-- every send updates its sender's row
+
+COMMENT ON TABLE openhr_msg.send_log IS
+'when each profile sent its latest messages, for openhr_msg.rate_limit; a crash empties it';
+COMMENT ON COLUMN openhr_msg.send_log.profile_id IS
+'the sender';
+COMMENT ON COLUMN openhr_msg.send_log.sent_at IS
+'times of the messages of the last window, ascending';
+
+REVOKE ALL ON openhr_msg.send_log FROM PUBLIC;
+
+CREATE FUNCTION openhr_msg.push_sent_at(
+	sent_at timestamptz[],
+	at timestamptz)
+RETURNS timestamptz[]
+AS 'MODULE_PATHNAME', 'msg_push_sent_at'
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp;
+
+COMMENT ON FUNCTION openhr_msg.push_sent_at(timestamptz[], timestamptz) IS
+'for send_log: the times that still count and a new one, or an error when there are too many';
+
+CREATE FUNCTION openhr_msg.send_message(
+	conversation_id uuid,
+	content text,
+	content_type text DEFAULT 'text',
+	reply_to_message_id uuid DEFAULT NULL,
+	metadata jsonb DEFAULT NULL,
+	client_message_id text DEFAULT NULL)
+RETURNS @extschema@.messages
+AS 'MODULE_PATHNAME', 'msg_send_message'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, @extschema@, pg_temp
+SET log_min_error_statement = panic
+SET log_error_verbosity = terse;
+
+COMMENT ON FUNCTION openhr_msg.send_message(uuid, text, text, uuid, jsonb, text) IS
+'sends a message; with a client_message_id, sending it again returns the stored message';
+
+CREATE FUNCTION openhr_msg.list_messages(
+	conversation_id uuid,
+	max integer DEFAULT 50,
+	before timestamptz DEFAULT NULL,
+	before_seq bigint DEFAULT NULL,
+	after_seq bigint DEFAULT NULL)
+RETURNS SETOF @extschema@.messages
+AS 'MODULE_PATHNAME', 'msg_list_messages'
+LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, @extschema@, pg_temp
+ROWS 50;
+
+COMMENT ON FUNCTION openhr_msg.list_messages(uuid, integer, timestamptz, bigint, bigint) IS
+'a page of messages: the newest ones, those before a time or a seq (newest first), or those after a seq (oldest first)';
+
+CREATE FUNCTION openhr_msg.list_changes(
+	conversation_id uuid,
+	since_version bigint,
+	max integer DEFAULT 100)
+RETURNS SETOF @extschema@.messages
+AS 'MODULE_PATHNAME', 'msg_list_changes'
+LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, @extschema@, pg_temp
+ROWS 100;
+
+COMMENT ON FUNCTION openhr_msg.list_changes(uuid, bigint, integer) IS
+'messages that were sent, edited or deleted after a version, as they are now, in the order of their versions';
+
+CREATE FUNCTION openhr_msg.edit_message(message_id uuid, content text)
+RETURNS @extschema@.messages
+AS 'MODULE_PATHNAME', 'msg_edit_message'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, @extschema@, pg_temp
+SET log_min_error_statement = panic
+SET log_error_verbosity = terse;
+
+COMMENT ON FUNCTION openhr_msg.edit_message(uuid, text) IS
+'changes the content of a message of the caller';
+
+CREATE FUNCTION openhr_msg.delete_message(message_id uuid)
+RETURNS @extschema@.messages
+AS 'MODULE_PATHNAME', 'msg_delete_message'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, @extschema@, pg_temp
+SET log_min_error_statement = panic
+SET log_error_verbosity = terse;
+
+COMMENT ON FUNCTION openhr_msg.delete_message(uuid) IS
+'empties a message of the caller and leaves a tombstone';
+
+CREATE FUNCTION openhr_msg.mark_read(
+	conversation_id uuid,
+	up_to_seq bigint DEFAULT NULL)
+RETURNS @extschema@.conversation_participants
+AS 'MODULE_PATHNAME', 'msg_mark_read'
+LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, @extschema@, pg_temp;
+
+COMMENT ON FUNCTION openhr_msg.mark_read(uuid, bigint) IS
+'moves the caller''s marker forward, to the last message unless told otherwise';
+
+REVOKE ALL ON FUNCTION
+	openhr_msg.push_sent_at(timestamptz[], timestamptz),
+	openhr_msg.send_message(uuid, text, text, uuid, jsonb, text),
+	openhr_msg.list_messages(uuid, integer, timestamptz, bigint, bigint),
+	openhr_msg.list_changes(uuid, bigint, integer),
+	openhr_msg.edit_message(uuid, text),
+	openhr_msg.delete_message(uuid),
+	openhr_msg.mark_read(uuid, bigint)
+FROM PUBLIC;
+
+GRANT EXECUTE ON FUNCTION
+	openhr_msg.send_message(uuid, text, text, uuid, jsonb, text),
+	openhr_msg.list_messages(uuid, integer, timestamptz, bigint, bigint),
+	openhr_msg.list_changes(uuid, bigint, integer),
+	openhr_msg.edit_message(uuid, text),
+	openhr_msg.delete_message(uuid),
+	openhr_msg.mark_read(uuid, bigint)
+TO authenticated, service_role;

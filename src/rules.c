@@ -1,0 +1,186 @@
+/*-------------------------------------------------------------------------
+ *
+ * rules.c
+ *	  What the rules of the three tables share.
+ *
+ * The rules of writing live in BEFORE ROW triggers, so that a client's own
+ * INSERT, UPDATE or DELETE obeys the same ones as our functions, which just
+ * write to the tables.  Three kinds of writers are told apart, and by their
+ * identity only, never by the current role: our functions run as their owner
+ * for whoever called them.
+ *
+ *	- A profile (msg_current_profile) is held to the rules.
+ *	- A service (msg_is_service: superuser, BYPASSRLS) is taken at its word.
+ *	  Values that a profile could not set, such as seq, are kept when given
+ *	  and assigned when not; so a restore gets back the rows it dumped.
+ *	- Everybody else is refused.
+ *
+ * Locks are taken in one order everywhere: the own participant row, the row
+ * of the rate limit, the client's key, and last the conversation.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/rel.h"
+
+#include "compat.h"
+#include "rules.h"
+
+static int	internal = 0;
+
+static int	column_number(const RuleRow *row, const char *name);
+
+void
+rule_start(RuleRow *row, FunctionCallInfo fcinfo)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		ereport(ERROR,
+				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				errmsg("function can only be called as a row trigger"));
+
+	row->desc = RelationGetDescr(trigger->tg_relation);
+	row->old = NULL;
+	row->new = NULL;
+	row->context = CurrentMemoryContext;
+	row->nchanges = 0;
+
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		row->new = trigger->tg_trigtuple;
+	else
+		row->old = trigger->tg_trigtuple;
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		row->new = trigger->tg_newtuple;
+}
+
+static int
+column_number(const RuleRow *row, const char *name)
+{
+	int			number = SPI_fnumber(row->desc, name);
+
+	if (number <= 0)
+		ereport(ERROR,
+				errcode(ERRCODE_UNDEFINED_COLUMN),
+				errmsg("column \"%s\" does not exist", name));
+	return number;
+}
+
+Datum *
+rule_get(const RuleRow *row, HeapTuple tuple, const char *name)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, column_number(row, name),
+									 row->desc, &isnull);
+	Datum	   *copy;
+
+	if (isnull)
+		return NULL;
+	copy = palloc(sizeof(Datum));
+	*copy = value;
+	return copy;
+}
+
+text *
+rule_get_text(const RuleRow *row, HeapTuple tuple, const char *name)
+{
+	Datum	   *value = rule_get(row, tuple, name);
+
+	return value == NULL ? NULL : DatumGetTextPP(*value);
+}
+
+bool
+rule_get_bool(const RuleRow *row, HeapTuple tuple, const char *name)
+{
+	Datum	   *value = rule_get(row, tuple, name);
+
+	return value != NULL && DatumGetBool(*value);
+}
+
+pg_uuid_t *
+rule_get_uuid(const RuleRow *row, HeapTuple tuple, const char *name)
+{
+	Datum	   *value = rule_get(row, tuple, name);
+
+	return value == NULL ? NULL : DatumGetUUIDP(*value);
+}
+
+bool
+rule_differs(const RuleRow *row, const char *name)
+{
+	Form_pg_attribute column = TupleDescAttr(row->desc,
+											 column_number(row, name) - 1);
+	Datum	   *before = rule_get(row, row->old, name);
+	Datum	   *after = rule_get(row, row->new, name);
+
+	if (before == NULL || after == NULL)
+		return before != after;
+	return !datum_image_eq(*before, *after, column->attbyval,
+						   column->attlen);
+}
+
+void
+rule_set(RuleRow *row, const char *name, Datum value)
+{
+	Assert(row->nchanges < RULE_MAX_CHANGES);
+	row->columns[row->nchanges] = column_number(row, name);
+	row->values[row->nchanges] = value;
+	row->nulls[row->nchanges] = false;
+	row->nchanges++;
+}
+
+void
+rule_set_null(RuleRow *row, const char *name)
+{
+	rule_set(row, name, (Datum) 0);
+	row->nulls[row->nchanges - 1] = true;
+}
+
+Datum
+rule_result(RuleRow *row, HeapTuple base)
+{
+	MemoryContext caller = MemoryContextSwitchTo(row->context);
+
+	if (row->nchanges > 0)
+		base = heap_modify_tuple_by_cols(base, row->desc, row->nchanges,
+										 row->columns, row->values,
+										 row->nulls);
+	MemoryContextSwitchTo(caller);
+	return PointerGetDatum(base);
+}
+
+bool
+rule_is_internal(void)
+{
+	return internal > 0;
+}
+
+uint64
+rule_write_internal(MsgPlan *plan, Datum *values, const char *nulls)
+{
+	uint64		rows = 0;
+
+	internal++;
+	PG_TRY();
+	{
+		rows = msg_plan_write(plan, values, nulls);
+	}
+	PG_FINALLY();
+	{
+		internal--;
+	}
+	PG_END_TRY();
+	return rows;
+}
+
+void
+rule_refuse(const char *message)
+{
+	ereport(ERROR,
+			errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			errmsg_internal("%s", message));
+}

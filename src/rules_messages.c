@@ -1,0 +1,503 @@
+/*-------------------------------------------------------------------------
+ *
+ * rules_messages.c
+ *	  What holds for every row of messages, however it is written.
+ *
+ * Sending
+ * -------
+ * A message gets its place, seq, under the lock of its conversation's row,
+ * which is held until the transaction ends; so in a conversation the order
+ * of seq is the order of commit, without gaps.  The lock is taken last, to be
+ * held shortly.  The sender's own participant row is locked before (FOR KEY
+ * SHARE), which a removal has to wait for: no message commits after its
+ * sender's removal.
+ *
+ * created_at is read under the same lock and never runs backwards.  The id
+ * was made before, and its month decides about the partition.  When the month
+ * has changed in between, the send fails as one that may be tried again:
+ * a reader that goes from month to month relies on it.
+ *
+ * Changing
+ * --------
+ * A sender may change content and metadata, or turn the message into a
+ * tombstone, which keeps its place but not its content, and stays one.  Every
+ * change gives the message the conversation's next version.  Whatever else a
+ * statement sets is the server's and stays as it was.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "arguments.h"
+#include "callers.h"
+#include "compat.h"
+#include "identity.h"
+#include "messages.h"
+#include "openhr_msg.h"
+#include "rate_limit.h"
+#include "rules.h"
+#include "spi_plans.h"
+#include "uuid7.h"
+
+typedef struct Place
+{
+	int64		seq;
+	int64		version;
+	TimestampTz time;
+	bool		is_archived;
+} Place;
+
+static void keep_given_place(const RuleRow *row);
+static void check_message(const RuleRow *row, bool is_service);
+static void refuse_null(void) pg_attribute_noreturn();
+static pg_uuid_t set_sender(RuleRow *row);
+static void require_voice(const pg_uuid_t *conversation_id,
+						  const pg_uuid_t *profile_id);
+static void require_reply_target(const RuleRow *row);
+static void record_key(const RuleRow *row, const pg_uuid_t *sender);
+static Place next_place(const RuleRow *row, bool is_service);
+static void require_month(const RuleRow *row, TimestampTz time);
+static void advance_own_marker(const pg_uuid_t *conversation_id,
+							   const pg_uuid_t *profile_id,
+							   const Place *place);
+static void reset_servers_columns(RuleRow *row);
+static void change_as_service(RuleRow *row);
+static void change_as_profile(RuleRow *row);
+static void delete_message(RuleRow *row);
+static void edit_message(RuleRow *row);
+static void set_version(RuleRow *row);
+
+PG_FUNCTION_INFO_V1(msg_message_before_insert);
+
+Datum
+msg_message_before_insert(PG_FUNCTION_ARGS)
+{
+	RuleRow		row;
+	bool		is_service = msg_is_service();
+	pg_uuid_t  *conversation_id;
+	pg_uuid_t	sender;
+	Place		place;
+	Datum		result;
+
+	rule_start(&row, fcinfo);
+	msg_wakeup_at_commit();
+	SPI_connect();
+
+	if (is_service && rule_get(&row, row.new, "seq") != NULL)
+	{
+		keep_given_place(&row);
+		SPI_finish();
+		return PointerGetDatum(row.new);
+	}
+
+	check_message(&row, is_service);
+	conversation_id = rule_get_uuid(&row, row.new, "conversation_id");
+	if (!is_service)
+	{
+		sender = set_sender(&row);
+		require_voice(conversation_id, &sender);
+	}
+	require_reply_target(&row);
+	if (!is_service)
+	{
+		msg_limit_send(&sender);
+		record_key(&row, &sender);
+	}
+
+	place = next_place(&row, is_service);
+	if (!is_service)
+	{
+		require_month(&row, place.time);
+		advance_own_marker(conversation_id, &sender, &place);
+		reset_servers_columns(&row);
+	}
+	rule_set(&row, "seq", Int64GetDatum(place.seq));
+	rule_set(&row, "version", Int64GetDatum(place.version));
+	rule_set(&row, "created_at", TimestampTzGetDatum(place.time));
+
+	result = rule_result(&row, row.new);
+	SPI_finish();
+	return result;
+}
+
+/* A row that comes back from a dump, or from elsewhere. */
+static void
+keep_given_place(const RuleRow *row)
+{
+	static MsgPlan plan = MSG_PLAN(
+		"UPDATE conversations SET last_seq = greatest(last_seq, $2),"
+		" last_version = greatest(last_version, $3)"
+		" WHERE id = $1 AND (last_seq < $2 OR last_version < $3)",
+		UUIDOID, INT8OID, INT8OID);
+	Datum	   *conversation_id = rule_get(row, row->new, "conversation_id");
+	Datum	   *version = rule_get(row, row->new, "version");
+
+	/* Without these the row is refused by their NOT NULL. */
+	if (conversation_id != NULL && version != NULL)
+	{
+		Datum		values[] = {
+			*conversation_id, *rule_get(row, row->new, "seq"), *version
+		};
+
+		rule_write_internal(&plan, values, NULL);
+	}
+}
+
+static void
+check_message(const RuleRow *row, bool is_service)
+{
+	text	   *content = rule_get_text(row, row->new, "content");
+	text	   *type = rule_get_text(row, row->new, "content_type");
+	Datum	   *metadata = rule_get(row, row->new, "metadata");
+	text	   *key = rule_get_text(row, row->new, "client_message_id");
+
+	if (content == NULL || type == NULL ||
+		rule_get(row, row->new, "conversation_id") == NULL)
+		refuse_null();
+
+	msg_check_content_type(type, is_service);
+	msg_check_content(content, type);
+	if (metadata != NULL)
+		msg_check_metadata(DatumGetJsonbP(*metadata));
+	if (key != NULL)
+		msg_check_key(key);
+}
+
+/* The server's own refusal would show the whole row. */
+static void
+refuse_null(void)
+{
+	ereport(ERROR,
+			errcode(ERRCODE_NOT_NULL_VIOLATION),
+			errmsg("a message must have a conversation, content and a content type"));
+}
+
+static pg_uuid_t
+set_sender(RuleRow *row)
+{
+	pg_uuid_t	profile_id = msg_require_profile();
+	pg_uuid_t  *given = rule_get_uuid(row, row->new, "sender_profile_id");
+
+	if (given == NULL)
+	{
+		pg_uuid_t  *sender = palloc(sizeof(pg_uuid_t));
+
+		*sender = profile_id;
+		rule_set(row, "sender_profile_id", UUIDPGetDatum(sender));
+	}
+	else if (memcmp(given, &profile_id, UUID_LEN) != 0)
+		rule_refuse("cannot send a message as another profile");
+	return profile_id;
+}
+
+/* A participant who is not muted; stays one until the transaction ends. */
+static void
+require_voice(const pg_uuid_t *conversation_id, const pg_uuid_t *profile_id)
+{
+	static MsgPlan plan = MSG_PLAN(
+		"SELECT is_muted FROM conversation_participants"
+		" WHERE conversation_id = $1 AND profile_id = $2 FOR KEY SHARE",
+		UUIDOID, UUIDOID);
+	Datum		values[] = {
+		UUIDPGetDatum(conversation_id), UUIDPGetDatum(profile_id)
+	};
+	bool		isnull;
+
+	if (msg_plan_write(&plan, values, NULL) == 0)
+		rule_refuse("not a participant of the conversation");
+	if (DatumGetBool(msg_plan_column(1, &isnull)))
+		rule_refuse("muted in the conversation");
+}
+
+static void
+require_reply_target(const RuleRow *row)
+{
+	static MsgPlan plan = MSG_PLAN(
+		"SELECT 1 FROM messages WHERE id = $1 AND conversation_id = $2",
+		UUIDOID, UUIDOID);
+	Datum	   *target = rule_get(row, row->new, "reply_to_message_id");
+
+	if (target != NULL)
+	{
+		Datum		values[] = {
+			*target, *rule_get(row, row->new, "conversation_id")
+		};
+
+		if (msg_plan_write(&plan, values, NULL) == 0)
+			ereport(ERROR,
+					errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+					errmsg("the message that is replied to is not in the conversation"));
+	}
+}
+
+/*
+ * Enter the client's id for the message, unless send_message() has done it
+ * for this very message.  A direct INSERT cannot be answered with the stored
+ * message, so using an id again is a conflict.
+ */
+static void
+record_key(const RuleRow *row, const pg_uuid_t *sender)
+{
+	Datum	   *client_message_id = rule_get(row, row->new,
+											 "client_message_id");
+	pg_uuid_t  *id = rule_get_uuid(row, row->new, "id");
+	pg_uuid_t	message_id;
+	Datum	   *metadata = rule_get(row, row->new, "metadata");
+	MsgKey		key;
+
+	if (client_message_id == NULL || id == NULL)
+		return;
+
+	key.conversation_id = *rule_get(row, row->new, "conversation_id");
+	key.sender = UUIDPGetDatum(sender);
+	key.client_message_id = *client_message_id;
+	message_id = *id;
+	if (!msg_claim_key(&key, &message_id,
+					   rule_get_text(row, row->new, "content"),
+					   rule_get_text(row, row->new, "content_type"),
+					   rule_get_uuid(row, row->new, "reply_to_message_id"),
+					   metadata == NULL ? NULL : DatumGetJsonbP(*metadata)) &&
+		memcmp(&message_id, id, UUID_LEN) != 0)
+		ereport(ERROR,
+				errcode(ERRCODE_MSG_CONFLICT),
+				errmsg("client message id was used already"));
+}
+
+static Place
+next_place(const RuleRow *row, bool is_service)
+{
+	static MsgPlan plan = MSG_PLAN(
+		"UPDATE conversations SET last_seq = last_seq + 1,"
+		" last_version = last_version + 1,"
+		" updated_at = greatest(clock_timestamp(), updated_at)"
+		" WHERE id = $1"
+		" RETURNING last_seq, last_version, updated_at, is_archived",
+		UUIDOID);
+	Datum	   *conversation_id = rule_get(row, row->new, "conversation_id");
+	Place		place;
+	bool		isnull;
+
+	if (rule_write_internal(&plan, conversation_id, NULL) == 0)
+		ereport(ERROR,
+				errcode(ERRCODE_MSG_NOT_FOUND),
+				errmsg("conversation does not exist"));
+
+	place.seq = DatumGetInt64(msg_plan_column(1, &isnull));
+	place.version = DatumGetInt64(msg_plan_column(2, &isnull));
+	place.time = DatumGetTimestampTz(msg_plan_column(3, &isnull));
+	place.is_archived = DatumGetBool(msg_plan_column(4, &isnull));
+
+	if (place.is_archived && !is_service)
+		ereport(ERROR,
+				errcode(ERRCODE_MSG_CONFLICT),
+				errmsg("conversation is archived"));
+	return place;
+}
+
+/* In UTC, like the borders of partitions. */
+static int
+month_of(TimestampTz time)
+{
+	struct pg_tm tm;
+	fsec_t		fsec;
+
+	if (timestamp2tm(time, NULL, &tm, &fsec, NULL, NULL) != 0)
+		return 0;
+	return tm.tm_year * MONTHS_PER_YEAR + tm.tm_mon;
+}
+
+static void
+require_month(const RuleRow *row, TimestampTz time)
+{
+	pg_uuid_t  *id = rule_get_uuid(row, row->new, "id");
+
+	if (id == NULL || month_of(msg_uuid_v7_time(id)) != month_of(time))
+		ereport(ERROR,
+				errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				errmsg("the month of the message's id is not the current one"),
+				errhint("Send the message again."));
+}
+
+/* Who answers has read what was there. */
+static void
+advance_own_marker(const pg_uuid_t *conversation_id,
+				   const pg_uuid_t *profile_id, const Place *place)
+{
+	static MsgPlan plan = MSG_PLAN(
+		"UPDATE conversation_participants"
+		" SET last_read_seq = $3, last_read_at = $4"
+		" WHERE conversation_id = $1 AND profile_id = $2",
+		UUIDOID, UUIDOID, INT8OID, TIMESTAMPTZOID);
+	Datum		values[] = {
+		UUIDPGetDatum(conversation_id), UUIDPGetDatum(profile_id),
+		Int64GetDatum(place->seq), TimestampTzGetDatum(place->time)
+	};
+
+	rule_write_internal(&plan, values, NULL);
+}
+
+static void
+reset_servers_columns(RuleRow *row)
+{
+	rule_set(row, "is_edited", BoolGetDatum(false));
+	rule_set(row, "is_deleted", BoolGetDatum(false));
+	rule_set_null(row, "updated_at");
+	rule_set_null(row, "delivered_at");
+	rule_set_null(row, "read_at");
+}
+
+PG_FUNCTION_INFO_V1(msg_message_before_update);
+
+/* An UPDATE that changes nothing writes nothing. */
+Datum
+msg_message_before_update(PG_FUNCTION_ARGS)
+{
+	RuleRow		row;
+	bool		is_service = msg_is_service() || rule_is_internal();
+	Datum		result = PointerGetDatum(NULL);
+
+	rule_start(&row, fcinfo);
+
+	SPI_connect();
+	if (is_service)
+		change_as_service(&row);
+	else
+		change_as_profile(&row);
+	if (row.nchanges > 0)
+	{
+		result = rule_result(&row, is_service ? row.new : row.old);
+		msg_wakeup_at_commit();
+	}
+	SPI_finish();
+	return result;
+}
+
+/*
+ * Anything may change; a version that is given is kept.  A deleted message
+ * loses its content here, too.
+ */
+static void
+change_as_service(RuleRow *row)
+{
+	bool		changed = false;
+
+	if (rule_get(row, row->new, "content") == NULL)
+		refuse_null();
+
+	for (int i = 0; !changed && i < row->desc->natts; i++)
+		changed = !TupleDescAttr(row->desc, i)->attisdropped &&
+			rule_differs(row, NameStr(TupleDescAttr(row->desc, i)->attname));
+	if (!changed)
+		return;
+
+	if (rule_differs(row, "version"))
+		rule_set(row, "version", *rule_get(row, row->new, "version"));
+	else if (rule_get_bool(row, row->new, "is_deleted") &&
+			 !rule_get_bool(row, row->old, "is_deleted"))
+		delete_message(row);
+	else
+		set_version(row);
+}
+
+static void
+change_as_profile(RuleRow *row)
+{
+	pg_uuid_t  *conversation_id = rule_get_uuid(row, row->old,
+												"conversation_id");
+	pg_uuid_t  *sender = rule_get_uuid(row, row->old, "sender_profile_id");
+	MsgCaller	caller = msg_caller();
+	bool		manages = msg_require_participant(&caller, conversation_id);
+	bool		is_own = sender != NULL &&
+		memcmp(sender, &caller.profile_id, UUID_LEN) == 0;
+	bool		deletes = rule_differs(row, "is_deleted");
+
+	if (!deletes && !rule_differs(row, "content") &&
+		!rule_differs(row, "metadata"))
+		return;
+	if (!is_own && !(deletes && manages))
+		rule_refuse("not the sender of the message");
+	if (rule_get_bool(row, row->old, "is_deleted"))
+		ereport(ERROR,
+				errcode(ERRCODE_MSG_CONFLICT),
+				errmsg("message is deleted"));
+
+	if (deletes)
+		delete_message(row);
+	else
+		edit_message(row);
+}
+
+static void
+delete_message(RuleRow *row)
+{
+	rule_set(row, "is_deleted", BoolGetDatum(true));
+	rule_set(row, "content", PointerGetDatum(cstring_to_text("")));
+	rule_set_null(row, "metadata");
+	set_version(row);
+}
+
+static void
+edit_message(RuleRow *row)
+{
+	text	   *content = rule_get_text(row, row->new, "content");
+	Datum	   *metadata = rule_get(row, row->new, "metadata");
+
+	if (content == NULL)
+		refuse_null();
+	msg_check_content(content, rule_get_text(row, row->old, "content_type"));
+	rule_set(row, "content", PointerGetDatum(content));
+
+	if (metadata == NULL)
+		rule_set_null(row, "metadata");
+	else
+	{
+		msg_check_metadata(DatumGetJsonbP(*metadata));
+		rule_set(row, "metadata", *metadata);
+	}
+	rule_set(row, "is_edited", BoolGetDatum(true));
+	set_version(row);
+}
+
+/* The conversation's next version, under its lock, and the time of it. */
+static void
+set_version(RuleRow *row)
+{
+	static MsgPlan plan = MSG_PLAN(
+		"UPDATE conversations SET last_version = last_version + 1,"
+		" updated_at = greatest(clock_timestamp(), updated_at)"
+		" WHERE id = $1 RETURNING last_version, updated_at",
+		UUIDOID);
+	Datum	   *conversation_id = rule_get(row, row->old, "conversation_id");
+	bool		isnull;
+
+	if (rule_write_internal(&plan, conversation_id, NULL) == 0)
+		ereport(ERROR,
+				errcode(ERRCODE_MSG_NOT_FOUND),
+				errmsg("conversation does not exist"));
+	rule_set(row, "version", msg_plan_column(1, &isnull));
+	rule_set(row, "updated_at", msg_plan_column(2, &isnull));
+}
+
+PG_FUNCTION_INFO_V1(msg_message_before_delete);
+
+/* Messages are deleted by tombstones; rows go with their conversation. */
+Datum
+msg_message_before_delete(PG_FUNCTION_ARGS)
+{
+	RuleRow		row;
+
+	rule_start(&row, fcinfo);
+	if (!msg_is_service() && !rule_is_internal())
+		ereport(ERROR,
+				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				errmsg("only a service may delete the row of a message"),
+				errhint("Use openhr_msg.delete_message(), or set \"is_deleted\"."));
+	msg_wakeup_at_commit();
+	return PointerGetDatum(row.old);
+}
