@@ -72,7 +72,7 @@ msg_position_argument(FunctionCallInfo fcinfo, int argument, const char *name)
 }
 
 void
-msg_check_content(const text *content, bool may_be_blank)
+msg_check_content(const text *content, const text *content_type)
 {
 	if (VARSIZE_ANY_EXHDR(content) > (Size) msg_max_message_bytes)
 		ereport(ERROR,
@@ -82,7 +82,8 @@ msg_check_content(const text *content, bool may_be_blank)
 						  msg_max_message_bytes,
 						  (Size) VARSIZE_ANY_EXHDR(content)));
 
-	if (!may_be_blank && is_blank(content))
+	if (content_type != NULL &&
+		!msg_text_equals(content_type, "attachment") && is_blank(content))
 		ereport(ERROR,
 				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("content must not be blank"));

@@ -40,8 +40,11 @@ extern int	msg_page_argument(FunctionCallInfo fcinfo, int argument);
 extern int64 msg_position_argument(FunctionCallInfo fcinfo, int argument,
 								   const char *name);
 
-/* An attachment may come without words. */
-extern void msg_check_content(const text *content, bool may_be_blank);
+/*
+ * An attachment may come without words, and so may a message whose type is
+ * not known yet (NULL).
+ */
+extern void msg_check_content(const text *content, const text *content_type);
 extern void msg_check_content_type(const text *content_type, bool is_service);
 extern void msg_check_metadata(Jsonb *metadata);
 extern void msg_check_key(const text *client_message_id);

@@ -75,7 +75,6 @@ msg_require_participant(const MsgCaller *caller,
 	Datum		values[] = {
 		UUIDPGetDatum(conversation_id), UUIDPGetDatum(&caller->profile_id)
 	};
-	bool		isnull;
 
 	if (caller->is_service)
 	{
@@ -85,7 +84,7 @@ msg_require_participant(const MsgCaller *caller,
 
 	if (msg_plan_write(&lock_plan, values, NULL) == 0)
 		msg_refuse_sight(caller);
-	return DatumGetBool(msg_plan_column(1, &isnull));
+	return msg_plan_bool(1);
 }
 
 void

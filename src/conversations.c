@@ -16,9 +16,8 @@
  * conversation as its reader sees it: with the reader's own markers, the last
  * message and the participants.  Nothing in it is counted: unread is the
  * difference of two numbers that are there anyway.  The last message is
- * looked up by its seq, from the newest month backwards; the index within a
- * month is ordered by id when conversation and seq are given, so the
- * executor goes from month to month only until it has found the row.
+ * looked up by its seq in the month where it should be and the later ones,
+ * and in all of them only if it is not there; see pages.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -186,24 +185,38 @@ check_conversation_type(const text *type, int participants,
 }
 
 /*
- * A summary.  The reader's profile is $1, null for a service, which then has
- * no markers of its own.  Of many participants the first are shown.
+ * Summaries of the conversations in a query "page".  The reader's profile is
+ * $1, null for a service, which then has no markers of its own.  Of many
+ * participants the first are shown.
  */
-#define SUMMARY_COLUMNS \
-	"SELECT c.id, c.created_by, c.title, c.type, c.match_id, c.is_archived," \
+#define SUMMARIES_OF_PAGE \
+	" SELECT c.id, c.created_by, c.title, c.type, c.match_id, c.is_archived," \
 	" c.created_at, c.updated_at, c.last_seq, c.last_version," \
 	" me.role, me.is_muted, me.last_read_seq, me.last_read_at," \
 	" c.last_seq - me.last_read_seq," \
+	" coalesce((SELECT m FROM messages m" \
+	" WHERE m.conversation_id = c.id AND m.seq = c.last_seq" \
+	" AND m.id >= month.first_id)," \
 	" (SELECT m FROM messages m" \
 	" WHERE m.conversation_id = c.id AND m.seq = c.last_seq" \
-	" ORDER BY m.id DESC LIMIT 1)," \
+	" AND c.last_seq > 0))," \
 	" ARRAY(SELECT p FROM conversation_participants p" \
 	" WHERE p.conversation_id = c.id" \
-	" ORDER BY p.joined_at, p.id LIMIT 100)"
+	" ORDER BY p.joined_at, p.id LIMIT 100)" \
+	" FROM page JOIN conversations c USING (id)" \
+	" LEFT JOIN conversation_participants me" \
+	" ON me.conversation_id = c.id AND me.profile_id = $1" \
+	" CROSS JOIN LATERAL (SELECT openhr_msg.uuid_v7_floor(coalesce(" \
+	" (SELECT m.month FROM openhr_msg.conversation_months m" \
+	" WHERE m.conversation_id = c.id AND m.first_seq <= c.last_seq" \
+	" ORDER BY m.first_seq DESC LIMIT 1), c.created_at)) AS first_id" \
+	" OFFSET 0) AS month"
 
 #define PAGE_OF_CONVERSATIONS \
 	" WHERE c.updated_at < $2 AND ($3 OR NOT c.is_archived)" \
-	" ORDER BY c.updated_at DESC FETCH FIRST $4 ROWS WITH TIES"
+	" ORDER BY c.updated_at DESC FETCH FIRST $4 ROWS WITH TIES)" \
+	SUMMARIES_OF_PAGE \
+	" ORDER BY c.updated_at DESC, c.id"
 
 /*
  * list_conversations(max integer, before timestamptz,
@@ -219,26 +232,14 @@ Datum
 msg_list_conversations(PG_FUNCTION_ARGS)
 {
 	static MsgPlan participant_plan = MSG_PLAN(
-		"WITH page AS MATERIALIZED (SELECT c.id, c.updated_at"
-		" FROM conversation_participants p"
+		"WITH page AS (SELECT c.id FROM conversation_participants p"
 		" JOIN conversations c ON c.id = p.conversation_id"
 		" AND p.profile_id = $1"
-		PAGE_OF_CONVERSATIONS ") "
-		SUMMARY_COLUMNS
-		" FROM page JOIN conversations c USING (id)"
-		" JOIN conversation_participants me"
-		" ON me.conversation_id = c.id AND me.profile_id = $1"
-		" ORDER BY page.updated_at DESC, page.id",
+		PAGE_OF_CONVERSATIONS,
 		UUIDOID, TIMESTAMPTZOID, BOOLOID, INT8OID);
 	static MsgPlan service_plan = MSG_PLAN(
-		"WITH page AS MATERIALIZED (SELECT c.id, c.updated_at"
-		" FROM conversations c"
-		PAGE_OF_CONVERSATIONS ") "
-		SUMMARY_COLUMNS
-		" FROM page JOIN conversations c USING (id)"
-		" LEFT JOIN conversation_participants me"
-		" ON me.conversation_id = c.id AND me.profile_id = $1"
-		" ORDER BY page.updated_at DESC, page.id",
+		"WITH page AS (SELECT c.id FROM conversations c"
+		PAGE_OF_CONVERSATIONS,
 		UUIDOID, TIMESTAMPTZOID, BOOLOID, INT8OID);
 
 	MsgCaller	caller = msg_caller();
@@ -266,10 +267,8 @@ msg_get_conversation(PG_FUNCTION_ARGS)
 {
 	static MsgPlan plan = MSG_PLAN(
 		"SELECT s::openhr_msg.conversation_summary FROM ("
-		SUMMARY_COLUMNS
-		" FROM conversations c LEFT JOIN conversation_participants me"
-		" ON me.conversation_id = c.id AND me.profile_id = $1"
-		" WHERE c.id = $2) AS s",
+		"WITH page AS (SELECT c.id FROM conversations c WHERE c.id = $2)"
+		SUMMARIES_OF_PAGE ") AS s",
 		UUIDOID, UUIDOID);
 
 	pg_uuid_t  *conversation_id = msg_uuid_argument(fcinfo, 0,

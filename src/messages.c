@@ -24,6 +24,7 @@
 #include "compat.h"
 #include "identity.h"
 #include "messages.h"
+#include "partitions.h"
 #include "spi_plans.h"
 #include "uuid7.h"
 
@@ -45,8 +46,8 @@ static bool claim_key(FunctionCallInfo fcinfo, const MsgCaller *caller,
 static void insert_message(FunctionCallInfo fcinfo, const MsgCaller *caller,
 						   const pg_uuid_t *message_id);
 static void select_message(const pg_uuid_t *message_id);
-static void require_own_message(const MsgCaller *caller,
-								const pg_uuid_t *message_id);
+static void require_message(const MsgCaller *caller,
+							const pg_uuid_t *message_id, bool admin_may);
 
 /*
  * send_message(conversation_id uuid, content text, content_type text,
@@ -62,6 +63,7 @@ msg_send_message(PG_FUNCTION_ARGS)
 	pg_uuid_t	message_id;
 
 	check_send_arguments(fcinfo, &caller);
+	msg_partition_ensure_current();
 	msg_uuid_v7(&message_id);
 
 	SPI_connect();
@@ -81,8 +83,7 @@ check_send_arguments(FunctionCallInfo fcinfo, const MsgCaller *caller)
 
 	msg_check_content_type(PG_GETARG_TEXT_PP(SEND_TYPE), caller->is_service);
 	msg_check_content(PG_GETARG_TEXT_PP(SEND_CONTENT),
-					  msg_text_equals(PG_GETARG_TEXT_PP(SEND_TYPE),
-									  "attachment"));
+					  PG_GETARG_TEXT_PP(SEND_TYPE));
 	if (!PG_ARGISNULL(SEND_METADATA))
 		msg_check_metadata(PG_GETARG_JSONB_P(SEND_METADATA));
 	if (!PG_ARGISNULL(SEND_KEY))
@@ -103,7 +104,7 @@ claim_key(FunctionCallInfo fcinfo, const MsgCaller *caller,
 		.client_message_id = PG_GETARG_DATUM(SEND_KEY)
 	};
 
-	if (PG_ARGISNULL(SEND_KEY) || caller->is_service)
+	if (PG_ARGISNULL(SEND_KEY))
 		return true;
 
 	return msg_claim_key(&key, message_id,
@@ -164,10 +165,10 @@ msg_edit_message(PG_FUNCTION_ARGS)
 	Datum		values[] = {UUIDPGetDatum(message_id), PG_GETARG_DATUM(1)};
 
 	msg_require_argument(fcinfo, 1, "content");
-	msg_check_content(PG_GETARG_TEXT_PP(1), false);
+	msg_check_content(PG_GETARG_TEXT_PP(1), NULL);
 
 	SPI_connect();
-	require_own_message(&caller, message_id);
+	require_message(&caller, message_id, false);
 	if (msg_plan_write(&plan, values, NULL) == 0 &&
 		msg_plan_write(&unchanged_plan, values, NULL) == 0)
 		ereport(ERROR,
@@ -196,21 +197,23 @@ msg_delete_message(PG_FUNCTION_ARGS)
 	Datum		values[] = {UUIDPGetDatum(message_id)};
 
 	SPI_connect();
-	require_own_message(&caller, message_id);
+	require_message(&caller, message_id, true);
 	if (msg_plan_write(&plan, values, NULL) == 0)
 		select_message(message_id);
 	return msg_plan_finish();
 }
 
 /*
- * To who may not see a message it does not exist; who sees it may change it
- * when it is his, or when he is a service.
+ * To who may not see a message it does not exist.  Who sees it may change it
+ * when it is his, or when he is a service; an admin may where that is said.
  */
 static void
-require_own_message(const MsgCaller *caller, const pg_uuid_t *message_id)
+require_message(const MsgCaller *caller, const pg_uuid_t *message_id,
+				bool admin_may)
 {
 	static MsgPlan plan = MSG_PLAN(
-		"SELECT p.profile_id IS NOT NULL, m.sender_profile_id = $2"
+		"SELECT p.profile_id IS NOT NULL, p.role = 'admin',"
+		" m.sender_profile_id = $2"
 		" FROM messages m LEFT JOIN conversation_participants p"
 		" ON p.conversation_id = m.conversation_id AND p.profile_id = $2"
 		" WHERE m.id = $1",
@@ -219,17 +222,15 @@ require_own_message(const MsgCaller *caller, const pg_uuid_t *message_id)
 	Datum		values[] = {
 		UUIDPGetDatum(message_id), UUIDPGetDatum(&caller->profile_id)
 	};
-	bool		found = msg_plan_write(&plan, values, NULL) > 0;
-	bool		isnull;
 
-	if (!found || (!caller->is_service &&
-				   !DatumGetBool(msg_plan_column(1, &isnull))))
+	if (msg_plan_write(&plan, values, NULL) == 0 ||
+		!(caller->is_service || msg_plan_bool(1)))
 		ereport(ERROR,
 				errcode(ERRCODE_MSG_NOT_FOUND),
 				errmsg("message does not exist"));
 
-	if (!caller->is_service &&
-		(!DatumGetBool(msg_plan_column(2, &isnull)) || isnull))
+	if (!(caller->is_service || msg_plan_bool(3) ||
+		  (admin_may && msg_plan_bool(2))))
 		ereport(ERROR,
 				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				errmsg("only its sender may change a message"));

@@ -13,8 +13,21 @@
  * Deleted messages are part of every page, without their content, so that
  * pages are dense and a client hears of a deletion.
  *
- * All of these functions are STABLE: the check of who reads and the reading
- * see the same snapshot, the one of the calling query.
+ * All of these functions are STABLE: who reads is checked in the snapshot in
+ * which the messages are read, that of the calling query.
+ *
+ * Finding the month
+ * -----------------
+ * Messages are partitioned by the time in their ids, and a query by seq does
+ * not say which month it means: it would open all of them, which costs more
+ * than the page.  openhr_msg.conversation_months knows with which seq a
+ * conversation went into another month, so a page can be read between two
+ * bounds of the id, by which the executor prunes.
+ *
+ * The bounds are a guess that is checked.  Because seq is dense it is known
+ * how many rows a page has; when there are fewer (messages were purged, or
+ * loaded with ids of their own choice) the page is read again without
+ * bounds.  So what that table says can make a page slow but never wrong.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,13 +35,47 @@
 
 #include "catalog/pg_type.h"
 #include "funcapi.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 
 #include "arguments.h"
 #include "callers.h"
 #include "compat.h"
 #include "spi_plans.h"
+#include "uuid7.h"
 
-static MsgPlan *choose_page(FunctionCallInfo fcinfo, Datum *position);
+/* The times that an id can hold; see uuid7.c. */
+#define FIRST_ID_TIME	INT64CONST(-946684800000000)	/* 1970-01-01 */
+#define LAST_ID_TIME	INT64CONST(252455616000000000)	/* 10000-01-01 */
+
+/* What a page is asked for by. */
+typedef enum PageKind
+{
+	PAGE_BEFORE_SEQ,			/* newest first */
+	PAGE_AFTER_SEQ,				/* oldest first */
+	PAGE_BEFORE_TIME			/* newest first */
+} PageKind;
+
+typedef struct MessagePage
+{
+	PageKind	kind;
+	Datum		conversation_id;
+	int			rows;
+
+	/* Where its messages are. */
+	int64		first_seq;
+	int64		last_seq;		/* included */
+	TimestampTz before;			/* not included; for PAGE_BEFORE_TIME */
+	pg_uuid_t	low_id;
+	pg_uuid_t	high_id;		/* not included */
+} MessagePage;
+
+static void page_arguments(FunctionCallInfo fcinfo, MessagePage *page);
+static uint64 find_page(const MsgCaller *caller, MessagePage *page);
+static void get_id(int column, pg_uuid_t *id);
+static void first_id(TimestampTz time, pg_uuid_t *id);
+static void forget_bounds(MessagePage *page);
+static uint64 return_page(FunctionCallInfo fcinfo, const MessagePage *page);
 
 /*
  * list_messages(conversation_id uuid, max integer, before timestamptz,
@@ -39,96 +86,242 @@ PG_FUNCTION_INFO_V1(msg_list_messages);
 Datum
 msg_list_messages(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *conversation_id = msg_uuid_argument(fcinfo, 0,
-													"conversation_id");
-	int			rows = msg_page_argument(fcinfo, 1);
-	Datum		position;
-	MsgPlan    *plan = choose_page(fcinfo, &position);
-	MsgCaller	caller = msg_caller();
-	Datum		values[] = {
-		UUIDPGetDatum(conversation_id), position, Int64GetDatum(rows)
-	};
+	MsgCaller	caller;
+	MessagePage		page;
+	uint64		expected;
+
+	page_arguments(fcinfo, &page);
+	caller = msg_caller();
 
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
-	msg_require_sight(&caller, conversation_id);
-	msg_plan_return(plan, values, NULL, fcinfo);
+	expected = find_page(&caller, &page);
+	if (return_page(fcinfo, &page) < expected)
+	{
+		tuplestore_clear(((ReturnSetInfo *) fcinfo->resultinfo)->setResult);
+		forget_bounds(&page);
+		return_page(fcinfo, &page);
+	}
 	SPI_finish();
 	return (Datum) 0;
 }
 
-static MsgPlan *
-choose_page(FunctionCallInfo fcinfo, Datum *position)
+static void
+page_arguments(FunctionCallInfo fcinfo, MessagePage *page)
 {
-	static MsgPlan before_plan = MSG_PLAN(
-		"SELECT (page.m).* FROM (SELECT m FROM messages m"
-		" WHERE conversation_id = $1 AND created_at < $2"
-		" ORDER BY created_at DESC FETCH FIRST $3 ROWS WITH TIES) AS page"
-		" ORDER BY (page.m).created_at DESC, (page.m).seq DESC",
-		UUIDOID, TIMESTAMPTZOID, INT8OID);
-	static MsgPlan before_seq_plan = MSG_PLAN(
-		"SELECT m.* FROM messages m WHERE conversation_id = $1 AND seq < $2"
-		" ORDER BY seq DESC LIMIT $3",
-		UUIDOID, INT8OID, INT8OID);
-	static MsgPlan after_seq_plan = MSG_PLAN(
-		"SELECT m.* FROM messages m WHERE conversation_id = $1 AND seq > $2"
-		" ORDER BY seq LIMIT $3",
-		UUIDOID, INT8OID, INT8OID);
+	page->conversation_id =
+		UUIDPGetDatum(msg_uuid_argument(fcinfo, 0, "conversation_id"));
+	page->rows = msg_page_argument(fcinfo, 1);
+	page->first_seq = 1;
+	page->last_seq = PG_INT64_MAX;
 
 	if (!PG_ARGISNULL(2) + !PG_ARGISNULL(3) + !PG_ARGISNULL(4) > 1)
 		ereport(ERROR,
 				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("only one of \"before\", \"before_seq\" and \"after_seq\" may be given"));
 
+	/* Without a position it is the newest page. */
+	page->kind = PAGE_BEFORE_SEQ;
+
 	if (!PG_ARGISNULL(2))
 	{
-		*position = PG_GETARG_DATUM(2);
-		return &before_plan;
+		page->kind = PAGE_BEFORE_TIME;
+		page->before = PG_GETARG_TIMESTAMPTZ(2);
 	}
-
-	if (!PG_ARGISNULL(4))
+	else if (!PG_ARGISNULL(3))
+		page->last_seq = msg_position_argument(fcinfo, 3, "before_seq") - 1;
+	else if (!PG_ARGISNULL(4))
 	{
-		*position = Int64GetDatum(msg_position_argument(fcinfo, 4,
-														"after_seq"));
-		return &after_seq_plan;
+		page->kind = PAGE_AFTER_SEQ;
+		page->first_seq =
+			Min(msg_position_argument(fcinfo, 4, "after_seq"),
+				PG_INT64_MAX - page->rows) + 1;
+		page->last_seq = page->first_seq + page->rows - 1;
+	}
+}
+
+#define PAGE_OF \
+	"SELECT p.profile_id IS NOT NULL, w.first, w.last," \
+	" coalesce((SELECT month FROM openhr_msg.conversation_months" \
+	" WHERE conversation_id = c.id AND first_seq <= w.first" \
+	" ORDER BY first_seq DESC LIMIT 1), c.created_at)," \
+	" (SELECT month FROM openhr_msg.conversation_months" \
+	" WHERE conversation_id = c.id AND first_seq > w.last" \
+	" ORDER BY first_seq LIMIT 1)" \
+	" FROM conversations c LEFT JOIN conversation_participants p" \
+	" ON p.conversation_id = c.id AND p.profile_id = $2" \
+	" CROSS JOIN LATERAL ("
+#define PAGE_IN	") AS w WHERE c.id = $1"
+
+/*
+ * Check who reads, and narrow the bounds to where the page should be.
+ * Returns how many rows it has when that is right.
+ *
+ * All messages before the month of a time are older than the time, so a page
+ * before it ends at most its number of rows before that month.
+ */
+static uint64
+find_page(const MsgCaller *caller, MessagePage *page)
+{
+	static MsgPlan seq_plan = MSG_PLAN(
+		PAGE_OF
+		"SELECT greatest($3, least($4, c.last_seq) - $5 + 1, 1) AS first,"
+		" least($4, c.last_seq) AS last"
+		PAGE_IN,
+		UUIDOID, UUIDOID, INT8OID, INT8OID, INT8OID);
+	static MsgPlan time_plan = MSG_PLAN(
+		PAGE_OF
+		"SELECT greatest(coalesce((SELECT first_seq"
+		" FROM openhr_msg.conversation_months"
+		" WHERE conversation_id = $1 AND month <= $3"
+		" ORDER BY first_seq DESC LIMIT 1), 1) - $4, 1) AS first,"
+		" c.last_seq AS last"
+		PAGE_IN,
+		UUIDOID, UUIDOID, TIMESTAMPTZOID, INT8OID);
+	bool		isnull;
+
+	Datum		by_seq[] = {
+		page->conversation_id, UUIDPGetDatum(&caller->profile_id),
+		Int64GetDatum(page->first_seq), Int64GetDatum(page->last_seq),
+		Int64GetDatum(page->rows)
+	};
+	Datum		by_time[] = {
+		page->conversation_id, UUIDPGetDatum(&caller->profile_id),
+		TimestampTzGetDatum(page->before), Int64GetDatum(page->rows)
+	};
+	bool		has_time = page->kind == PAGE_BEFORE_TIME;
+
+	if (!(has_time ? msg_plan_read(&time_plan, by_time, NULL) :
+		  msg_plan_read(&seq_plan, by_seq, NULL)) ||
+		!(caller->is_service || msg_plan_bool(1)))
+		msg_refuse_sight(caller);
+
+	get_id(4, &page->low_id);
+	if (has_time)
+	{
+		/* Ids tell milliseconds: round up. */
+		first_id(Min(page->before, LAST_ID_TIME) + 999, &page->high_id);
+		return page->rows;
 	}
 
-	/* Without a position it is the newest page. */
-	*position = Int64GetDatum(PG_ARGISNULL(3) ? PG_INT64_MAX :
-							  msg_position_argument(fcinfo, 3, "before_seq"));
-	return &before_seq_plan;
+	get_id(5, &page->high_id);
+	page->first_seq = DatumGetInt64(msg_plan_column(2, &isnull));
+	page->last_seq = DatumGetInt64(msg_plan_column(3, &isnull));
+	return Max(page->last_seq - page->first_seq + 1, 0);
+}
+
+/* The first id of a month; when there is none, after all others. */
+static void
+get_id(int column, pg_uuid_t *id)
+{
+	bool		isnull;
+	Datum		month = msg_plan_column(column, &isnull);
+
+	first_id(isnull ? DT_NOEND : DatumGetTimestampTz(month), id);
+}
+
+/* The smallest id of a time's millisecond, as far as ids go. */
+static void
+first_id(TimestampTz time, pg_uuid_t *id)
+{
+	if (time < FIRST_ID_TIME)
+		memset(id, 0, sizeof(*id));
+	else if (time > LAST_ID_TIME)
+		memset(id, 0xff, sizeof(*id));
+	else
+		msg_uuid_v7_floor(time, id);
+}
+
+static void
+forget_bounds(MessagePage *page)
+{
+	if (page->kind == PAGE_AFTER_SEQ)
+		page->last_seq = PG_INT64_MAX;
+	else
+		page->first_seq = 1;
+	memset(&page->low_id, 0, sizeof(page->low_id));
+	memset(&page->high_id, 0xff, sizeof(page->high_id));
+}
+
+#define FROM_MESSAGES \
+	" FROM messages m WHERE conversation_id = $1" \
+	" AND id >= $4 AND id < $5"
+
+static uint64
+return_page(FunctionCallInfo fcinfo, const MessagePage *page)
+{
+	static MsgPlan plans[] = {
+		[PAGE_BEFORE_SEQ] = MSG_PLAN(
+			"SELECT m.*" FROM_MESSAGES " AND seq >= $2 AND seq <= $3"
+			" ORDER BY seq DESC LIMIT $6",
+			UUIDOID, INT8OID, INT8OID, UUIDOID, UUIDOID, INT8OID),
+		[PAGE_AFTER_SEQ] = MSG_PLAN(
+			"SELECT m.*" FROM_MESSAGES " AND seq >= $2 AND seq <= $3"
+			" ORDER BY seq LIMIT $6",
+			UUIDOID, INT8OID, INT8OID, UUIDOID, UUIDOID, INT8OID),
+		[PAGE_BEFORE_TIME] = MSG_PLAN(
+			"SELECT (page.m).* FROM (SELECT m" FROM_MESSAGES
+			" AND created_at < $2"
+			" ORDER BY created_at DESC FETCH FIRST $3 ROWS WITH TIES) AS page"
+			" ORDER BY (page.m).created_at DESC, (page.m).seq DESC",
+			UUIDOID, TIMESTAMPTZOID, INT8OID, UUIDOID, UUIDOID)
+	};
+
+	bool		has_time = page->kind == PAGE_BEFORE_TIME;
+	Datum		values[] = {
+		page->conversation_id,
+		has_time ? TimestampTzGetDatum(page->before) :
+		Int64GetDatum(page->first_seq),
+		Int64GetDatum(has_time ? page->rows : page->last_seq),
+		UUIDPGetDatum(&page->low_id),
+		UUIDPGetDatum(&page->high_id),
+		Int64GetDatum(page->rows)
+	};
+
+	return msg_plan_return(&plans[page->kind], values, NULL, fcinfo);
 }
 
 /*
  * list_changes(conversation_id uuid, since_version bigint, max integer):
  *				setof messages
  *
- * A message that changed more than once comes once, as it is now.
+ * A message that changed more than once comes once, as it is now.  A change
+ * may be in any month, so all of them are opened, but not when there is
+ * nothing new, which is what a client that comes back mostly hears.
  */
 PG_FUNCTION_INFO_V1(msg_list_changes);
 
 Datum
 msg_list_changes(PG_FUNCTION_ARGS)
 {
-	static MsgPlan plan = MSG_PLAN(
+	static MsgPlan news_plan = MSG_PLAN(
+		"SELECT p.profile_id IS NOT NULL, c.last_version > $3"
+		" FROM conversations c LEFT JOIN conversation_participants p"
+		" ON p.conversation_id = c.id AND p.profile_id = $2 WHERE c.id = $1",
+		UUIDOID, UUIDOID, INT8OID);
+	static MsgPlan changes_plan = MSG_PLAN(
 		"SELECT m.* FROM messages m WHERE conversation_id = $1 AND version > $2"
 		" ORDER BY version LIMIT $3",
 		UUIDOID, INT8OID, INT8OID);
 
-	pg_uuid_t  *conversation_id = msg_uuid_argument(fcinfo, 0,
-													"conversation_id");
-	int64		since = msg_position_argument(fcinfo, 1, "since_version");
-	int			rows = msg_page_argument(fcinfo, 2);
+	Datum		conversation_id = UUIDPGetDatum(msg_uuid_argument(fcinfo, 0,
+																  "conversation_id"));
+	Datum		since = Int64GetDatum(msg_position_argument(fcinfo, 1,
+															"since_version"));
+	Datum		rows = Int64GetDatum(msg_page_argument(fcinfo, 2));
 	MsgCaller	caller = msg_caller();
-	Datum		values[] = {
-		UUIDPGetDatum(conversation_id), Int64GetDatum(since),
-		Int64GetDatum(rows)
+	Datum		asked[] = {
+		conversation_id, UUIDPGetDatum(&caller.profile_id), since
 	};
+	Datum		wanted[] = {conversation_id, since, rows};
 
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
-	msg_require_sight(&caller, conversation_id);
-	msg_plan_return(&plan, values, NULL, fcinfo);
+	if (msg_plan_read(&news_plan, asked, NULL) == 0 ||
+		!(caller.is_service || msg_plan_bool(1)))
+		msg_refuse_sight(&caller);
+	if (msg_plan_bool(2))
+		msg_plan_return(&changes_plan, wanted, NULL, fcinfo);
 	SPI_finish();
 	return (Datum) 0;
 }

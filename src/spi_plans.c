@@ -109,6 +109,15 @@ msg_plan_column(int column, bool *isnull)
 						 column, isnull);
 }
 
+bool
+msg_plan_bool(int column)
+{
+	bool		isnull;
+	Datum		value = msg_plan_column(column, &isnull);
+
+	return !isnull && DatumGetBool(value);
+}
+
 Datum
 msg_plan_finish(void)
 {

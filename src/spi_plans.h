@@ -39,6 +39,7 @@ extern uint64 msg_plan_return(MsgPlan *plan, Datum *values, const char *nulls,
 
 /* A column of the first row, as long as SPI is connected. */
 extern Datum msg_plan_column(int column, bool *isnull);
+extern bool msg_plan_bool(int column);	/* false when it is null */
 
 /*
  * The first row's first column, a whole row of a table, as a function's
