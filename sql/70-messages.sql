@@ -7,7 +7,10 @@
 CREATE UNLOGGED TABLE openhr_msg.send_log (
 	profile_id uuid CONSTRAINT send_log_pkey PRIMARY KEY,
 	sent_at timestamptz[] NOT NULL
-) WITH (fillfactor = 50);		-- every send updates its sender's row
+) WITH (fillfactor = 50,			-- every send updates its sender's row,
+		toast_tuple_target = 8160);	-- and shall not compress it
+
+ALTER TABLE openhr_msg.send_log ALTER COLUMN sent_at SET STORAGE EXTERNAL;
 
 COMMENT ON TABLE openhr_msg.send_log IS
 'when each profile sent its latest messages, for openhr_msg.rate_limit; a crash empties it';
