@@ -131,7 +131,7 @@ read_options(DecodeState *state, List *options)
 	}
 }
 
-/* A new slot (is_init) comes without options and will decode no row yet. */
+/* A slot is created (is_init) without options, and decodes no row yet. */
 static void
 decode_startup(LogicalDecodingContext *ctx, OutputPluginOptions *opt,
 			   bool is_init)
@@ -143,8 +143,7 @@ decode_startup(LogicalDecodingContext *ctx, OutputPluginOptions *opt,
 	state->event_context = AllocSetContextCreate(ctx->context,
 												 "openhr_msg event",
 												 ALLOCSET_DEFAULT_SIZES);
-	if (!is_init)
-		decode_relations_init(ctx->context);
+	decode_relations_init(ctx->context);
 
 	ctx->output_plugin_private = state;
 	opt->output_type = state->binary ?
@@ -192,25 +191,26 @@ changes_hands(const DecodeTable *table)
 }
 
 /*
- * The server logs the old identity only when the UPDATE changed it; else it
- * is that of the new row.
+ * The server logs the old identity (old is not NULL) only when the UPDATE
+ * changed it, else it is that of the new row.
  */
 static void
 write_update(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
-			 DecodeTable *table, bool has_old)
+			 const DecodeTable *table, const DecodeRow *old)
 {
-	if (has_old && changes_hands(table))
+	const DecodeRow *new = &table->new_row;
+
+	if (old && changes_hands(table))
 	{
-		DecodeEvent leave = {EVENT_DELETE, table, NULL, &table->old_row};
-		DecodeEvent enter = {EVENT_INSERT, table, &table->new_row, NULL};
+		DecodeEvent leave = {EVENT_DELETE, table, NULL, old};
+		DecodeEvent enter = {EVENT_INSERT, table, new, NULL};
 
 		decode_write(ctx, txn, &leave);
 		decode_write(ctx, txn, &enter);
 	}
 	else
 	{
-		DecodeEvent update = {EVENT_UPDATE, table, &table->new_row,
-		has_old ? &table->old_row : &table->new_row};
+		DecodeEvent update = {EVENT_UPDATE, table, new, old ? old : new};
 
 		decode_write(ctx, txn, &update);
 	}
@@ -242,7 +242,9 @@ write_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 {
 	HeapTuple	new_tuple = change_tuple(change->data.tp.newtuple);
 	HeapTuple	old_tuple = change_tuple(change->data.tp.oldtuple);
-	DecodeEvent event = {.table = table};
+	const DecodeRow *old = old_tuple ? &table->old_row : NULL;
+	DecodeEvent insert = {EVENT_INSERT, table, &table->new_row, NULL};
+	DecodeEvent delete = {EVENT_DELETE, table, NULL, old};
 
 	if (new_tuple == NULL && change->action != REORDER_BUFFER_CHANGE_DELETE)
 		return;					/* nothing was logged */
@@ -259,17 +261,13 @@ write_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 	switch (change->action)
 	{
 		case REORDER_BUFFER_CHANGE_INSERT:
-			event.action = EVENT_INSERT;
-			event.row = &table->new_row;
-			decode_write(ctx, txn, &event);
+			decode_write(ctx, txn, &insert);
 			break;
 		case REORDER_BUFFER_CHANGE_UPDATE:
-			write_update(ctx, txn, table, old_tuple != NULL);
+			write_update(ctx, txn, table, old);
 			break;
 		case REORDER_BUFFER_CHANGE_DELETE:
-			event.action = EVENT_DELETE;
-			event.old_row = old_tuple ? &table->old_row : NULL;
-			decode_write(ctx, txn, &event);
+			decode_write(ctx, txn, &delete);
 			break;
 		default:
 			elog(ERROR, "unexpected change %d", (int) change->action);

@@ -181,7 +181,7 @@ register_callbacks(void)
 void
 decode_relations_init(MemoryContext parent)
 {
-	HASHCTL		ctl = {.keysize = sizeof(Oid),.entrysize = sizeof(CacheEntry)};
+	HASHCTL		ctl = {0};
 	MemoryContextCallback *callback;
 
 	register_callbacks();
@@ -195,6 +195,8 @@ decode_relations_init(MemoryContext parent)
 
 	dlist_init(&tables);
 	cache_stale = false;
+	ctl.keysize = sizeof(Oid);
+	ctl.entrysize = sizeof(CacheEntry);
 	ctl.hcxt = cache_context;
 	cache = hash_create("openhr_msg relations", 128, &ctl,
 						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);

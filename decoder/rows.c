@@ -9,10 +9,9 @@
  *
  * A row is left incomplete in two cases, and says so.  An UPDATE does not log
  * TOASTed values that it left alone: their keys are missing, since null would
- * be wrong and fetching them now would get another row's life.  And a row
- * whose JSON passes the size limit is written again with its short values
- * only; what is allocated for it stays within the limit, however long the
- * values are.
+ * be wrong and the table may hold another value by now.  And a row whose JSON
+ * passes the size limit is written again with its short values only; what is
+ * allocated for it stays within the limit, however long the values are.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,6 +26,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "compat.h"
 #include "decode.h"
 
 /* Longest JSON of a value that stays in a row which is too large. */

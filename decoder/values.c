@@ -40,6 +40,7 @@
 #include "utils/typcache.h"
 #include "utils/uuid.h"
 
+#include "compat.h"
 #include "decode.h"
 
 /*
@@ -302,6 +303,13 @@ append_number(StringInfo out, const char *number)
 		append_cstring(out, number);
 }
 
+static char *
+numeric_text(Numeric number)
+{
+	return DatumGetCString(DirectFunctionCall1(numeric_out,
+											   NumericGetDatum(number)));
+}
+
 static void
 append_jsonb_scalar(StringInfo out, const JsonbValue *scalar)
 {
@@ -315,8 +323,7 @@ append_jsonb_scalar(StringInfo out, const JsonbValue *scalar)
 								 scalar->val.string.len);
 			break;
 		case jbvNumeric:
-			append_number(out, DatumGetCString(DirectFunctionCall1(numeric_out,
-																   NumericGetDatum(scalar->val.numeric))));
+			append_number(out, numeric_text(scalar->val.numeric));
 			break;
 		case jbvBool:
 			if (scalar->val.boolean)

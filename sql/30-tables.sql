@@ -1,12 +1,11 @@
 -- The tables of the chat, in the extension's schema.
 --
--- No foreign key leaves messages, and none points at profiles or matches: a
--- dump restores the rows of partitions and of the extension's own tables in
--- no order that a foreign key could rely on.  31-people.sql does what
--- such keys would do.
+-- There are no foreign keys between them, nor to profiles and matches: a
+-- parallel restore loads the rows of an extension's tables in no order that a
+-- foreign key could rely on.  31-references.sql does what such keys would do.
 --
--- What pg_dump must know: an extension's table is dumped by the extension's
--- name only, so the rows of each are asked for by pg_extension_config_dump.
+-- pg_dump knows an extension's table by the extension's name only, so its rows
+-- are asked for by pg_extension_config_dump.
 
 CREATE TABLE @extschema@.conversations (
 	id uuid DEFAULT openhr_msg.uuid_v7()
@@ -55,9 +54,7 @@ COMMENT ON COLUMN @extschema@.conversations.last_version IS
 CREATE TABLE @extschema@.conversation_participants (
 	id uuid DEFAULT openhr_msg.uuid_v7()
 		CONSTRAINT conversation_participants_pkey PRIMARY KEY,
-	conversation_id uuid NOT NULL
-		CONSTRAINT conversation_participants_conversation_id_fkey
-		REFERENCES @extschema@.conversations (id) ON DELETE CASCADE,
+	conversation_id uuid NOT NULL,
 	profile_id uuid NOT NULL,
 	role text NOT NULL DEFAULT 'member'
 		CONSTRAINT conversation_participants_role_check

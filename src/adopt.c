@@ -3,12 +3,15 @@
  * adopt.c
  *	  What ties profiles and matches to the conversations.
  *
- * Both tables may be the database's own.  Then three things must hold that
- * plain SQL cannot say.
+ * Both tables are the database's own: either they were there before, or they
+ * are made for it by the install script and left to it, so that their owner
+ * may add columns, policies and foreign keys to them and finds all of it in a
+ * dump (a dump holds no definition of an extension's table).  Then three
+ * things must hold that plain SQL cannot say.
  *
  * A dump has to create such a table before the extension, which would
- * otherwise make its own, and the dump's would collide with it.  pg_dump
- * orders by dependencies, so the extension is given one on the table.
+ * otherwise make one, and the dump's would collide with it.  pg_dump orders
+ * by dependencies, so the extension is given one on the table.
  *
  * The trigger that follows a deletion is made by CREATE EXTENSION, and so in
  * a restore as well; a dump must not create it once more.  It is therefore
@@ -65,15 +68,16 @@ msg_adopt(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* Unless the table is the extension's own. */
+/* The extension needs the table, and does not own it. */
 static void
 depend_on_table(const ObjectAddress *extension, Oid table)
 {
 	ObjectAddress object;
 
-	if (getExtensionOfObject(RelationRelationId, table) == extension->objectId)
-		return;
-
+	deleteDependencyRecordsForSpecific(RelationRelationId, table,
+									   DEPENDENCY_EXTENSION,
+									   extension->classId,
+									   extension->objectId);
 	deleteDependencyRecordsForSpecific(extension->classId, extension->objectId,
 									   DEPENDENCY_NORMAL,
 									   RelationRelationId, table);

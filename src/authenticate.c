@@ -22,25 +22,19 @@
 
 #include "fmgr.h"
 #include "lib/stringinfo.h"
-#include "storage/fd.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
 #include "identity.h"
+#include "keys.h"
 #include "openhr_msg.h"
 #include "token.h"
-
-#define MAX_KEY_FILE_BYTES	(256 * 1024)
 
 static const token_keys *current_keys(void);
 static char *keys_fingerprint(void);
 static void append_field(StringInfo buf, const char *value);
 static void append_file_stamp(StringInfo buf, const char *path);
-static token_keys *load_keys(void);
-static char *read_key_file(const char *path);
-static void refuse_key_file(const char *path, const char *reason)
-			pg_attribute_noreturn();
 static void refuse_token(token_status status, const token_claims *claims,
 						 int64 now)
 			pg_attribute_noreturn();
@@ -85,7 +79,7 @@ current_keys(void)
 
 	if (made_of == NULL || strcmp(made_of, fingerprint) != 0)
 	{
-		token_keys *fresh = load_keys();
+		token_keys *fresh = msg_load_keys();
 
 		token_keys_free(keys);
 		keys = fresh;
@@ -135,68 +129,6 @@ append_file_stamp(StringInfo buf, const char *path)
 						 (long long) st.st_size,
 						 (long long) st.st_mtim.tv_sec,
 						 (long) st.st_mtim.tv_nsec);
-}
-
-static token_keys *
-load_keys(void)
-{
-	token_config config = {
-		.secret = msg_jwt_secret,
-		.secret_text = read_key_file(msg_jwt_secret_file),
-		.jwks_text = read_key_file(msg_jwt_jwks_file),
-		.audience = msg_jwt_audience,
-		.issuer = msg_jwt_issuer,
-	};
-	char		error[256];
-	token_keys *keys = token_keys_new(&config, error, sizeof(error));
-
-	if (keys == NULL)
-		ereport(ERROR,
-				errcode(ERRCODE_CONFIG_FILE_ERROR),
-				errmsg("the keys that verify tokens cannot be used"),
-				errdetail_log("%s", error),
-				errhint("The server's log says why."),
-				errhidestmt(true));
-	return keys;
-}
-
-/* The content of a file, NULL where none is set. */
-static char *
-read_key_file(const char *path)
-{
-	FILE	   *file;
-	char	   *content;
-	size_t		len;
-
-	if (path[0] == '\0')
-		return NULL;
-
-	content = palloc(MAX_KEY_FILE_BYTES + 1);
-	file = AllocateFile(path, PG_BINARY_R);
-	if (file == NULL)
-		refuse_key_file(path, strerror(errno));
-	len = fread(content, 1, MAX_KEY_FILE_BYTES + 1, file);
-	if (ferror(file))
-		refuse_key_file(path, strerror(errno));
-	FreeFile(file);
-
-	if (len > MAX_KEY_FILE_BYTES)
-		refuse_key_file(path, "it is too large");
-	content[len] = '\0';
-	if (strlen(content) != len)
-		refuse_key_file(path, "it contains a null byte");
-	return content;
-}
-
-static void
-refuse_key_file(const char *path, const char *reason)
-{
-	ereport(ERROR,
-			errcode(ERRCODE_CONFIG_FILE_ERROR),
-			errmsg("the keys that verify tokens cannot be read"),
-			errdetail_log("File \"%s\": %s.", path, reason),
-			errhint("The server's log says why."),
-			errhidestmt(true));
 }
 
 static void

@@ -20,6 +20,11 @@
 #define guc_malloc(elevel, size) malloc(size)
 #endif
 
+/* 16 took the macros for variable-length values out of postgres.h. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 #if PG_VERSION_NUM < 180000
 #define PG_MODULE_MAGIC_EXT(...) PG_MODULE_MAGIC
 #endif
@@ -84,6 +89,13 @@
 	((att)->attgenerated != ATTRIBUTE_GENERATED_VIRTUAL)
 #else
 #define attribute_is_stored(att)	true
+#endif
+
+/* 17 ties a set of wait events to a resource owner; ours live on. */
+#if PG_VERSION_NUM >= 170000
+#define create_wait_event_set(n)	CreateWaitEventSet(NULL, n)
+#else
+#define create_wait_event_set(n)	CreateWaitEventSet(TopMemoryContext, n)
 #endif
 
 #endif							/* OPENHR_MSG_COMPAT_H */

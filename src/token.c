@@ -139,6 +139,13 @@ decode_object(const char *part, size_t len, json_t **object, char **text)
 	if (json == NULL)
 		return TOKEN_MALFORMED;
 
+	/* Where a NUL follows a number, jansson overlooks it. */
+	if (memchr(json, '\0', json_len) != NULL)
+	{
+		free(json);
+		return TOKEN_MALFORMED;
+	}
+
 	*object = json_loadb(json, json_len, JSON_REJECT_DUPLICATES, &error);
 	if (text != NULL)
 		*text = json;

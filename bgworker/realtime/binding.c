@@ -38,7 +38,7 @@ binding_id(const json_t *params, const binding *others, int nothers)
 	};
 	char	   *text = json_dumps(params, JSON_COMPACT | JSON_SORT_KEYS);
 	uint64_t	hash = text != NULL ?
-		hash_bytes(&fixed, text, strlen(text)) : 0;
+		seeded_hash(&fixed, text, strlen(text)) : 0;
 	uint32_t	max = (UINT32_C(1) << ID_BITS) - 1;
 	uint32_t	id = (uint32_t) (hash % max) + 1;
 

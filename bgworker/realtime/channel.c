@@ -302,7 +302,7 @@ channel_new(hub_conn *conn, const message *m, const identity *identity)
 	ch->join_ref = memcpy(text + topic_size, join_ref, join_ref_size);
 	ch->ref = memcpy(text + topic_size + join_ref_size, m->ref, ref_size);
 	ch->topic_len = m->topic_len;
-	ch->topic_hash = hash_bytes(&conn->hub->seed, ch->topic, ch->topic_len);
+	ch->topic_hash = seeded_hash(&conn->hub->seed, ch->topic, ch->topic_len);
 	ch->conn = conn;
 	ch->identity = *identity;
 	list_init(&ch->in_user);

@@ -654,6 +654,22 @@ judge_value(const condition *c, value_status status, const value *v,
 	return c->op == OP_IN ? judge_in(c, v) : judge_order(c, v);
 }
 
+/* Comparisons cost, and what has to be read: JSON more than text. */
+static bool
+spend_on(const condition *c, const field *f, uint32_t *effort)
+{
+	size_t		cost = 1 + (size_t) c->nvalues +
+		f->value.len / (c->type == VALUE_JSONB ? 8 : 256);
+
+	if (cost > *effort)
+	{
+		*effort = 0;
+		return false;
+	}
+	*effort -= (uint32_t) cost;
+	return true;
+}
+
 /* Does a condition hold?  A column that is not there lets nothing pass. */
 static bool
 condition_holds(const condition *c, change *change, uint32_t *effort)
@@ -662,7 +678,7 @@ condition_holds(const condition *c, change *change, uint32_t *effort)
 	value_status status;
 	value		v;
 
-	if (f == NULL)
+	if (f == NULL || !spend_on(c, f, effort))
 		return false;
 	status = value_of_field(c->type, f, &v);
 	if (status != VALUE_OK && status != VALUE_NULL)
@@ -671,26 +687,11 @@ condition_holds(const condition *c, change *change, uint32_t *effort)
 		(c->negated ? VERDICT_FALSE : VERDICT_TRUE);
 }
 
-/* What a condition costs at least: comparisons, and reading of JSON. */
-static uint32_t
-condition_cost(const condition *c)
-{
-	return 1 + (uint32_t) c->nvalues;
-}
-
 bool
 filter_matches(const filter *f, change *c, uint32_t *effort)
 {
 	for (int i = 0; i < f->nconditions; i++)
 	{
-		uint32_t	cost = condition_cost(&f->conditions[i]);
-
-		if (cost > *effort)
-		{
-			*effort = 0;
-			return false;
-		}
-		*effort -= cost;
 		if (!condition_holds(&f->conditions[i], c, effort))
 			return false;
 	}

@@ -18,8 +18,8 @@ token_hash(hub *h, uint64_t hash[2], const char *token, size_t len)
 {
 	hash_seed	swapped = {h->seed.k1, h->seed.k0};
 
-	hash[0] = hash_bytes(&h->seed, token, len);
-	hash[1] = hash_bytes(&swapped, token, len);
+	hash[0] = seeded_hash(&h->seed, token, len);
+	hash[1] = seeded_hash(&swapped, token, len);
 }
 
 /* claims may be NULL: there is no token that says anything. */

@@ -40,7 +40,7 @@ fold_product(uint64_t a, uint64_t b)
 }
 
 uint64_t
-hash_bytes(const hash_seed *seed, const void *data, size_t len)
+seeded_hash(const hash_seed *seed, const void *data, size_t len)
 {
 	const uint8_t *p = data;
 	uint64_t	h = seed->k0 ^ len;
@@ -80,7 +80,7 @@ map_free(map *m)
 static map_entry **
 map_bucket(const map *m, const void *key)
 {
-	return &m->buckets[hash_bytes(&m->seed, key, m->key_len) &
+	return &m->buckets[seeded_hash(&m->seed, key, m->key_len) &
 					   (m->nbuckets - 1)];
 }
 

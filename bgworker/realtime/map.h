@@ -23,8 +23,8 @@ typedef struct hash_seed
 } hash_seed;
 
 extern void hash_seed_init(hash_seed *seed);
-extern uint64_t hash_bytes(const hash_seed *seed, const void *data,
-						   size_t len);
+extern uint64_t seeded_hash(const hash_seed *seed, const void *data,
+							size_t len);
 
 /* First member of a struct; the key of map.key_len bytes follows at once. */
 typedef struct map_entry

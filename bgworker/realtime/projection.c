@@ -91,8 +91,8 @@ projection_get(map *projections, const table *t, const json_t *names,
 		buf_free(&keys);
 		return PROJECTION_NO_MEMORY;
 	}
-	digest[0] = hash_bytes(&projections->seed, keys.data, keys.len) ^ t->which;
-	digest[1] = hash_bytes(&swapped, keys.data, keys.len);
+	digest[0] = seeded_hash(&projections->seed, keys.data, keys.len) ^ t->which;
+	digest[1] = seeded_hash(&swapped, keys.data, keys.len);
 
 	*p = map_get(projections, digest);
 	if (*p == NULL)

@@ -208,7 +208,7 @@ shared_frame(hub *h, const channel *ch, projection *select,
 {
 	route	   *r = h->route;
 	size_t		ids_size = sizeof(uint32_t) * (size_t) nids;
-	uint64_t	hash = ch->topic_hash ^ hash_bytes(&h->seed, ids, ids_size);
+	uint64_t	hash = ch->topic_hash ^ seeded_hash(&h->seed, ids, ids_size);
 	shared	  **bucket = &r->buckets[hash % SHARED_BUCKETS];
 	shared	   *s;
 

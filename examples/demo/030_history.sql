@@ -104,6 +104,6 @@ INSERT INTO demo_messages (conversation, ago, sender, content, type, key, answer
 	('dinner', '2:20:00', 'emi', 'Same again in spring? I found a longer table.', 'text', NULL, NULL),
 
 	('dario-farid', '1 day 1:59', NULL, 'You were matched: 88 % on values, both like side projects', 'system', NULL, NULL),
-	('dario-farid', '1 day 1:58', NULL, 'Your portfolio has a map that explains itself. How did you test it?', 'suggested', NULL, NULL),
-	('dario-farid', '1 day 1:58', NULL, 'You wrote that a model nobody understands is unfinished. What do you draw first?', 'suggested', NULL, NULL),
-	('dario-farid', '1 day 1:58', NULL, 'We both left a company this year. What would you do differently in the next one?', 'suggested', NULL, NULL);
+	('dario-farid', '1 day 1:58:08', NULL, 'Your portfolio has a map that explains itself. How did you test it?', 'suggested', NULL, NULL),
+	('dario-farid', '1 day 1:58:07', NULL, 'You wrote that a model nobody understands is unfinished. What do you draw first?', 'suggested', NULL, NULL),
+	('dario-farid', '1 day 1:58:06', NULL, 'We both left a company this year. What would you do differently in the next one?', 'suggested', NULL, NULL);

@@ -1,17 +1,11 @@
 -- Put the history into the tables, then change what was changed later.
 --
--- An id carries the time of its message (UUIDv7), and so puts it into the
--- partition of its month.
-
-CREATE FUNCTION pg_temp.id_at(at timestamptz) RETURNS uuid LANGUAGE sql AS $$
-	SELECT encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
-		PLACING substring(int8send((extract(epoch FROM at) * 1000)::bigint) FROM 3)
-		FROM 1 FOR 6), 52, 1), 53, 1), 'hex')::uuid
-$$;
+-- An id carries the time of its message, and so puts it into the partition of
+-- its month; no two of these messages are of the same time.
 
 CREATE TABLE demo_ids AS
 SELECT m.*, row_number() OVER (ORDER BY m.conversation, m.ago DESC) AS place,
-	now() - m.ago AS at, pg_temp.id_at(now() - m.ago) AS id
+	now() - m.ago AS at, openhr_msg.uuid_v7_floor(now() - m.ago) AS id
 FROM demo_messages m;
 
 INSERT INTO messages (id, conversation_id, sender_profile_id, content, content_type,

@@ -18,11 +18,6 @@ let replyTo = null;             /* the message that is being answered */
 let editing = null;             /* the message that is being changed */
 const drawn = new Map();        /* id -> what it was drawn from, its element */
 
-if (me)
-  await start();
-else
-  choose();
-
 function choose() {
   show($('people'), config.people.map(personCard));
   $('chooser').hidden = false;
@@ -161,6 +156,7 @@ function drawRoom() {
 }
 
 function drawMessages() {
+  const inGroup = chat.room.participants.size > 2;
   const elements = [];
   let previous = null;
   for (const row of chat.messages()) {
@@ -172,7 +168,7 @@ function drawMessages() {
     const answered = row.reply_to_message_id && chat.room.messages.get(row.reply_to_message_id);
     const looks = {
       mine,
-      name: nameOf(row.sender_profile_id),
+      name: inGroup ? nameOf(row.sender_profile_id) : null,
       quote: row.reply_to_message_id ? {
         name: answered ? nameOf(answered.sender_profile_id) : '',
         text: answered ? lastWords({ ...answered, sender_profile_id: null }) : 'An earlier message',
@@ -209,7 +205,6 @@ $('messages').addEventListener('click', event => {
     edit: () => startContext('edit', row),
     suggest: () => {
       $('text').value = row.content;
-      grow();
       $('text').focus();
     },
     /* The first click asks, the second one does it. */
@@ -239,7 +234,6 @@ function startContext(kind, row) {
     : `Reply to ${nameOf(row.sender_profile_id)}: ${row.content}`;
   $('context').hidden = false;
   $('send').textContent = kind === 'edit' ? 'Save' : 'Send';
-  grow();
   $('text').focus();
 }
 
@@ -249,7 +243,6 @@ function stopContext() {
   editing = replyTo = null;
   $('context').hidden = true;
   $('send').textContent = 'Send';
-  grow();
 }
 
 $('context-cancel').addEventListener('click', () => {
@@ -257,13 +250,6 @@ $('context-cancel').addEventListener('click', () => {
   $('text').focus();
 });
 
-/* The text's field grows with it. */
-function grow() {
-  $('text').style.height = 'auto';
-  $('text').style.height = `${$('text').scrollHeight}px`;
-}
-
-$('text').addEventListener('input', grow);
 $('text').addEventListener('keydown', event => {
   if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
     event.preventDefault();
@@ -289,8 +275,11 @@ $('composer').addEventListener('submit', async event => {
   const sent = await attempt(() => edited
     ? chat.edit(edited.id, text) : chat.send(text, answered?.id ?? null, key));
   unsent = sent ? null : { text, key };
-  if (!sent && !$('text').value) {
+  if (!sent && !$('text').value)
     $('text').value = text;
-    grow();
-  }
 });
+
+if (me)
+  await start();
+else
+  choose();

@@ -112,8 +112,9 @@ function actions(row, mine) {
 }
 
 /*
- * One message.  quote is the message that it answers: {name, text}, or null;
- * readers are the names of who has read it, or null for others' messages.
+ * One message.  name is null where it goes without saying; quote is the message
+ * that it answers, {name, text}, or null; readers are the names of who has
+ * read it, or null for others' messages.
  */
 export function messageItem(row, { mine, name, quote, readers, continued }) {
   if (row.content_type === 'system')
@@ -130,7 +131,7 @@ export function messageItem(row, { mine, name, quote, readers, continued }) {
     : el('p', { className: 'text', textContent: row.content });
   return el('li', { className: 'message', dataset: { id: row.id, mine, continued,
     deleted: row.is_deleted } },
-    mine || continued ? null : el('span', { className: 'sender', textContent: name }),
+    mine || continued || !name ? null : el('span', { className: 'sender', textContent: name }),
     quote ? el('blockquote', {}, el('strong', { textContent: quote.name }),
       el('span', { textContent: quote.text })) : null,
     body,

@@ -70,10 +70,13 @@ make_options(ArrayType *array)
 	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT,
 					  &texts, NULL, &count);
 	for (int i = 0; i + 1 < count; i += 2)
+	{
+		char	   *name = TextDatumGetCString(texts[i]);
+		char	   *value = TextDatumGetCString(texts[i + 1]);
+
 		options = lappend(options,
-						  makeDefElem(TextDatumGetCString(texts[i]),
-									  (Node *) makeString(TextDatumGetCString(texts[i + 1])),
-									  -1));
+						  makeDefElem(name, (Node *) makeString(value), -1));
+	}
 	return options;
 }
 

@@ -11,13 +11,18 @@ SET session_replication_role = replica;
 DO $$
 DECLARE
 	names text;
+	checks text;
 BEGIN
 	SELECT string_agg(format('%I %s %s, ', attname,
 			format_type(atttypid, atttypmod),
 			CASE WHEN attnotnull THEN 'NOT NULL' END), '' ORDER BY attnum DESC)
 	INTO names
 	FROM pg_attribute WHERE attrelid = 'messages'::regclass AND attnum > 0;
-	EXECUTE format('CREATE TABLE low (hole1 int, %s hole2 text)', names);
+	SELECT string_agg(format(', CONSTRAINT %I %s', conname,
+			pg_get_constraintdef(oid)), '')
+	INTO checks
+	FROM pg_constraint WHERE conrelid = 'messages'::regclass AND contype = 'c';
+	EXECUTE format('CREATE TABLE low (hole1 int, %s hole2 text %s)', names, checks);
 END $$;
 ALTER TABLE low DROP hole1, DROP hole2, ADD PRIMARY KEY (id);
 CREATE UNIQUE INDEX low_identity ON low (conversation_id, seq, id);
@@ -120,7 +125,7 @@ SELECT n, type, "table", record->'content' AS content FROM events;
 CALL say('00000000-0000-0000-0000-000000000006', 'to be moved', 6);
 BEGIN;
 ALTER TABLE messages DETACH PARTITION openhr_msg.messages_default;
-CREATE TABLE low (LIKE messages);
+CREATE TABLE low (LIKE messages INCLUDING CONSTRAINTS);
 INSERT INTO low SELECT * FROM openhr_msg.messages_default;
 DELETE FROM openhr_msg.messages_default;
 ALTER TABLE messages ATTACH PARTITION low FOR VALUES

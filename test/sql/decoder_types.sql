@@ -83,6 +83,17 @@ INSERT INTO conversations (w) VALUES ('\x61e922c3a9ff'::bytea::raw);
 SELECT data::json->'record'->'w' AS w
 FROM pg_logical_slot_get_changes('regress_decoder', NULL, NULL);
 
+-- What has to be escaped, at every place in strings of every length.
+INSERT INTO messages (id, conversation_id, content, created_at, seq, version)
+SELECT gen_random_uuid(), 'c0000000-0000-0000-0000-000000000001',
+	repeat('a', before) || c || repeat('ü', after), now(), 1, 1
+FROM unnest(ARRAY['', '"', E'\\', E'\x01', E'\x1f', ' ', '!', '#', '[', ']',
+		E'\x7f', 'é', '😀', E'\n"\\"']) c,
+	generate_series(0, 17) before, generate_series(0, 9) after;
+SELECT count(*), count(*) FILTER (WHERE content = data::json->'record'->>'content')
+FROM pg_logical_slot_get_changes('regress_decoder', NULL, NULL)
+JOIN messages ON id::text = data::json->'record'->>'id';
+
 -- What is added, renamed and removed later is named and numbered as it was.
 BEGIN;
 INSERT INTO conversations (e, dm) VALUES ('glad', 1);

@@ -349,14 +349,30 @@ test_big(void)
 static void
 test_embedded_nul(void)
 {
-	static const char payload[] = "{" ROLE "," EXP "}\0{\"role\":\"other\"}";
-	char	   *token = make_token_bytes(&key, EVP_sha256(), HEADER, payload,
-										 sizeof(payload) - 1);
-	token_claims claims;
+	static const struct
+	{
+		const char *bytes;
+		size_t		len;
+	}			payloads[] = {
+#define BYTES(text) {text, sizeof(text) - 1}
+		BYTES("{" ROLE "," EXP "}\0{\"role\":\"other\"}"),
+		BYTES("{" ROLE "," EXP "}\0"),
+		BYTES("{" ROLE "," EXP "\0}"),
+		BYTES("{\0" ROLE "," EXP "}"),
+		BYTES("{\"role\":\"r\0x\"," EXP "}"),
+	};
 
-	check_int(verify(token, strlen(token), &claims), TOKEN_MALFORMED,
-			  "payload with a NUL");
-	free(token);
+	for (size_t i = 0; i < sizeof(payloads) / sizeof(*payloads); i++)
+	{
+		char	   *token = make_token_bytes(&key, EVP_sha256(), HEADER,
+											 payloads[i].bytes,
+											 payloads[i].len);
+		token_claims claims;
+
+		check_int(verify(token, strlen(token), &claims), TOKEN_MALFORMED,
+				  "NUL in payload %zu", i);
+		free(token);
+	}
 }
 
 static void

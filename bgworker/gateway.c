@@ -1,0 +1,599 @@
+/*-------------------------------------------------------------------------
+ *
+ * gateway.c
+ *	  The worker that clients are connected to.
+ *
+ * A gateway is one thread with one loop.  It joins three parts that know
+ * nothing of one another: the socket server (net/), the hub (realtime/), and
+ * the links to the streamer and the executors (gateway_events.c,
+ * gateway_calls.c).  Each turn takes what came in over the links, then what
+ * came in over the sockets, then writes what became due, to each connection
+ * in one go, and waits for the next latch, socket or deadline.
+ *
+ * It never waits for anything else: no SQL, no lock, no other process.  Files
+ * are read at start and on reload only.
+ *
+ * The socket server and the hub are libraries to PostgreSQL: an error must
+ * not jump over their frames.  What they call back here only moves bytes and
+ * pointers; a line for the log is kept until they have returned (note()).
+ * Interrupts are held off while they run.
+ *
+ * Sockets are opened when there is something to serve: the tables are known
+ * and the stream of events runs.  Later the stream may stop for a while; then
+ * joins wait, and live subscriptions go on when it does, for the slot has kept
+ * what they missed.  Only when the slot itself was lost (a new epoch), or the
+ * extension dropped, are clients asked to come back and read the tables.
+ *
+ *-------------------------------------------------------------------------
+ */
+/* Before postgres.h, which they must not see. */
+#include "admission.h"
+#include "gateway_events.h"
+
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/fd.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "utils/varlena.h"
+#include "utils/wait_event.h"
+
+#include "compat.h"
+#include "gateway_calls.h"
+#include "keys.h"
+#include "worker.h"
+
+#define MAX_CHANNELS		100 /* of a connection */
+#define MAX_BINDINGS		100 /* of a channel */
+#define IDLE_TIMEOUT		90	/* seconds without a word of the client's */
+
+/* Beside those of connections, as many questions may be open. */
+#define OTHER_CALLS			8
+#define DESCRIBE_RETRY		5000	/* milliseconds */
+#define MAX_LISTEN_RETRY	30000
+#define TICK				1000
+
+#define MAX_NOTES			16
+#define NOTE_SIZE			256
+
+static server *srv;
+static hub *rooms;
+static WaitEventSet *events;
+static admission_rules rules;
+static token_keys *keys = NULL;
+
+/* The time of this turn, and of what is to be done later. */
+static TimestampTz now;
+static TimestampTz next_tick = 0;
+static TimestampTz next_describe = 0;
+static TimestampTz next_listen = 0;
+
+static bool running = false;	/* the streamer is at work */
+static bool described = false;	/* the hub knows the tables */
+static bool describing = false; /* a question is open */
+static bool listening = false;
+static bool live = false;
+static uint32 epoch_seen;
+static uint32 extension_seen;
+
+/* Lines for the log, see above. */
+static char notes[MAX_NOTES][NOTE_SIZE];
+static int	nnotes = 0;
+static int	lost_notes = 0;
+
+static void make_hub(void);
+static void make_server(void);
+static void leave(int code, Datum arg);
+static void take_settings(void);
+static void take_keys(void);
+static void take_origins(void);
+static void look_around(void);
+static void start_over(const char *reason);
+static void ask_for_tables(void);
+static bool take_tables(const char *payload, Size len);
+static void start_listening(void);
+static void serve_sockets(void);
+static void report(void);
+static long time_left(void);
+static void wait_for_work(bool at_once);
+
+static void note(void *arg, const char *line);
+static void write_notes(void);
+static void *on_request(void *arg, server_conn *conn,
+						const http_request *request, bool websocket,
+						server_refusal *refusal);
+static void on_receive(void *arg, void *user, bool binary,
+					   const char *data, size_t len);
+static size_t on_fill(void *arg, void *user, uint8_t *buf, size_t size);
+static void on_closed(void *arg, void *user);
+static bool on_load_user(void *arg, uint64_t ticket,
+						 const uint8_t profile_id[16]);
+static void on_dirty(void *arg, hub_conn *conn);
+static void on_close(void *arg, hub_conn *conn, int code, const char *reason);
+static void on_answer(const MsgCall *call, bool success,
+					  const void *payload, Size len);
+
+void
+msg_gateway_main(Datum arg)
+{
+	msg_worker_start(DatumGetInt32(arg));
+	pgstat_report_activity(STATE_RUNNING, "serving WebSocket clients");
+	MemoryContextSwitchTo(TopMemoryContext);
+
+	epoch_seen = pg_atomic_read_u32(&msg_shared->epoch);
+	extension_seen = pg_atomic_read_u32(&msg_shared->extension_changes);
+	make_hub();
+	make_server();
+	msg_events_init(rooms);
+	msg_calls_init(msg_max_connections + OTHER_CALLS, on_answer);
+	msg_worker_set_state(MSG_WORKER_WAITING);
+
+	for (;;)
+	{
+		bool		more;
+
+		if (msg_worker_interrupts())
+			take_settings();
+
+		now = GetCurrentTimestamp();
+		look_around();
+		msg_calls_receive();
+		more = msg_events_receive();
+		serve_sockets();
+		msg_calls_dispatch();
+		write_notes();
+		report();
+		wait_for_work(more);
+	}
+}
+
+/* Microseconds since 1970. */
+static int64
+unix_time(void)
+{
+	return now + (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) *
+		USECS_PER_DAY;
+}
+
+static TimestampTz
+later(int milliseconds)
+{
+	return TimestampTzPlusMilliseconds(now, milliseconds);
+}
+
+static void
+make_hub(void)
+{
+	static const hub_ops ops = {
+		.load_user = on_load_user,
+		.dirty = on_dirty,
+		.close = on_close,
+		.log = note,
+	};
+	hub_config	config = {0};
+
+	rooms = hub_new(&config, &ops, NULL);
+	if (rooms == NULL)
+		ereport(ERROR,
+				errcode(ERRCODE_OUT_OF_MEMORY),
+				errmsg("out of memory"));
+}
+
+/*
+ * The server raises the limit of open files by as many as there may be
+ * connections, so these do not come out of what fd.c counts on.
+ */
+static void
+make_server(void)
+{
+	static const server_ops ops = {
+		.request = on_request,
+		.receive = on_receive,
+		.fill = on_fill,
+		.closed = on_closed,
+		.log = note,
+	};
+	server_config config = {
+		.addresses = msg_listen_addresses,
+		.port = msg_port,
+		.shared = msg_gateways > 1,
+		.max_connections = msg_max_connections,
+		.other_files = max_files_per_process,
+		.max_message = msg_max_message_bytes,
+	};
+	char		error[NOTE_SIZE];
+
+	srv = server_new(&config, &ops, NULL, error, sizeof(error));
+	if (srv == NULL)
+		ereport(ERROR,
+				errcode(ERRCODE_SYSTEM_ERROR),
+				errmsg("%s", error),
+				errhint("Is the package libwebsockets-evlib-uv installed?"));
+	before_shmem_exit(leave, (Datum) 0);
+	take_settings();
+
+	events = create_wait_event_set(3);
+	AddWaitEventToSet(events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	AddWaitEventToSet(events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET,
+					  NULL, NULL);
+	AddWaitEventToSet(events, WL_SOCKET_READABLE, server_fd(srv), NULL, NULL);
+
+	/* The loop tells the kernel of its descriptors only when it runs. */
+	serve_sockets();
+}
+
+/* Whatever the reason, clients are asked to come back. */
+static void
+leave(int code, Datum arg)
+{
+	server_shutdown(srv, HUB_CLOSE_RESTART, "the server is restarting");
+}
+
+/*
+ * Settings
+ */
+
+static void
+take_settings(void)
+{
+	hub_config	config = {
+		.max_queue_bytes = msg_max_queue_bytes,
+		.max_channels = MAX_CHANNELS,
+		.max_bindings = MAX_BINDINGS,
+		.idle_timeout = IDLE_TIMEOUT,
+		.public_channels = msg_public_channels,
+	};
+	token_keys *old_keys = keys;
+
+	take_keys();
+	take_origins();
+	config.keys = rules.keys = keys;
+	hub_set_config(rooms, &config);
+	server_set_max_message(srv, msg_max_message_bytes);
+	if (keys != old_keys)
+		token_keys_free(old_keys);
+}
+
+/* Keys that are no good leave the old ones in force. */
+static void
+take_keys(void)
+{
+	MemoryContext scratch = AllocSetContextCreate(TopMemoryContext,
+												  "openhr_msg keys",
+												  ALLOCSET_DEFAULT_SIZES);
+
+	MemoryContextSwitchTo(scratch);
+	PG_TRY();
+	{
+		keys = msg_load_keys();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(TopMemoryContext);
+		EmitErrorReport();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(TopMemoryContext);
+	MemoryContextDelete(scratch);
+
+	if (msg_jwt_secret[0] == '\0' && msg_jwt_secret_file[0] == '\0' &&
+		msg_jwt_jwks_file[0] == '\0')
+		ereport(WARNING,
+				errcode(ERRCODE_CONFIG_FILE_ERROR),
+				errmsg("no client can connect, because there is no key that verifies its token"),
+				errhint("Set \"openhr_msg.jwt_secret\", \"openhr_msg.jwt_secret_file\" or \"openhr_msg.jwt_jwks_file\" in postgresql.conf and reload it."));
+}
+
+static void
+take_origins(void)
+{
+	static char *list = NULL;
+	static const char **origins = NULL;
+	List	   *items = NIL;
+	ListCell   *lc;
+
+	if (list)
+		pfree(list);
+	if (origins)
+		pfree(origins);
+
+	/* The setting's check hook has seen that this succeeds. */
+	list = pstrdup(msg_allowed_origins);
+	(void) SplitGUCList(list, ',', &items);
+
+	origins = palloc((list_length(items) + 1) * sizeof(char *));
+	rules.norigins = 0;
+	foreach(lc, items)
+		origins[rules.norigins++] = lfirst(lc);
+	rules.origins = origins;
+	list_free(items);
+}
+
+/*
+ * The others: streamer, executors, the extension
+ */
+
+/* Is what we serve still there, and still the same? */
+static void
+look_around(void)
+{
+	MsgWorkerSlot *streamer = &msg_shared->slots[MSG_SLOT_STREAMER];
+	uint32		extension = pg_atomic_read_u32(&msg_shared->extension_changes);
+	uint32		epoch = pg_atomic_read_u32(&msg_shared->epoch);
+	bool		is_live;
+
+	running = msg_worker_state(streamer) == MSG_WORKER_RUNNING;
+
+	if (extension != extension_seen)
+	{
+		extension_seen = extension;
+		described = false;
+		next_describe = 0;
+		start_over("the extension has changed");
+	}
+	if (epoch != epoch_seen)
+	{
+		epoch_seen = epoch;
+		start_over("messages may have been missed");
+	}
+
+	if (running && !described && !describing && now >= next_describe)
+		ask_for_tables();
+
+	is_live = running && described && msg_events_connected();
+	if (is_live && !listening && now >= next_listen)
+		start_listening();
+	if (is_live != live)
+	{
+		live = is_live;
+		hub_set_live(rooms, live);
+	}
+}
+
+static void
+start_over(const char *reason)
+{
+	live = false;
+	hub_set_live(rooms, false);
+	hub_reset(rooms, HUB_CLOSE_RESTART, reason);
+	msg_events_forget();
+}
+
+/* The ticket tells of which state of the extension the answer speaks. */
+static void
+ask_for_tables(void)
+{
+	describing = msg_calls_ask(extension_seen, MSG_CALL_DESCRIBE, NULL);
+	next_describe = later(DESCRIBE_RETRY);
+}
+
+/* Give the hub our tables, as MSG_CALL_DESCRIBE tells them. */
+static bool
+take_tables(const char *payload, Size len)
+{
+	const char *end = payload + len;
+	const char *schema = payload;
+
+	payload += strnlen(payload, len) + 1;
+	for (int table = 0; table < EVENT_TABLES; table++)
+	{
+		uint32		columns_len;
+
+		if (payload + sizeof(columns_len) > end)
+			return false;
+		memcpy(&columns_len, payload, sizeof(columns_len));
+		payload += sizeof(columns_len);
+		if (columns_len > end - payload ||
+			!hub_set_table(rooms, table, schema, payload, columns_len))
+			return false;
+		payload += columns_len;
+	}
+	return true;
+}
+
+static void
+start_listening(void)
+{
+	static int	retry = 0;
+	char		error[NOTE_SIZE];
+	int			err = server_listen(srv, error, sizeof(error));
+
+	if (err == 0)
+	{
+		listening = true;
+		ereport(LOG,
+				errmsg("openhr_msg gateway %d is listening on \"%s\", port %d",
+					   msg_worker->gateway, msg_listen_addresses, msg_port));
+		msg_worker_set_state(MSG_WORKER_RUNNING);
+		return;
+	}
+
+	if (retry == 0)
+	{
+		ereport(LOG,
+				errcode_for_socket_access(),
+				errmsg("%s", error),
+				err == EADDRINUSE ?
+				errhint("Is another server using port %d? Set \"openhr_msg.port\" to a free one and restart, or stop the other; it is tried again.",
+						msg_port) : 0);
+		msg_worker_set_state(MSG_WORKER_STARTING);
+	}
+	retry = Min(Max(retry * 2, 1000), MAX_LISTEN_RETRY);
+	next_listen = later(retry);
+}
+
+static void
+on_answer(const MsgCall *call, bool success, const void *payload, Size len)
+{
+	if (call->kind == MSG_CALL_LOAD_USER)
+	{
+		if (success)
+			hub_user_loaded(rooms, call->ticket, payload, len);
+		else
+			hub_user_failed(rooms, call->ticket,
+							"memberships could not be read");
+		return;
+	}
+
+	describing = false;
+	if (call->ticket != extension_seen)
+		next_describe = 0;
+	else if (success)
+		described = take_tables(payload, len);
+}
+
+/*
+ * The turn
+ */
+
+static void
+serve_sockets(void)
+{
+	HOLD_INTERRUPTS();
+	server_run(srv);
+	if (hub_get_stats(rooms)->connections > 0 && now >= next_tick)
+	{
+		hub_tick(rooms, unix_time());
+		next_tick = later(TICK);
+	}
+	server_flush(srv);
+	RESUME_INTERRUPTS();
+}
+
+static void
+report(void)
+{
+	const hub_stats *stats = hub_get_stats(rooms);
+
+	pg_atomic_write_u64(&msg_worker->connections, server_connections(srv));
+	pg_atomic_write_u64(&msg_worker->channels, stats->channels);
+	pg_atomic_write_u64(&msg_worker->events, stats->events);
+}
+
+static void
+at_most(long *timeout, TimestampTz when)
+{
+	long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+													   when);
+
+	if (*timeout < 0 || left < *timeout)
+		*timeout = left;
+}
+
+/* Milliseconds until there is something to do in any case; -1: never. */
+static long
+time_left(void)
+{
+	long		timeout = server_timeout(srv);
+
+	if (hub_get_stats(rooms)->connections > 0)
+		at_most(&timeout, next_tick);
+	if (running && !described && !describing)
+		at_most(&timeout, next_describe);
+	if (live && !listening)
+		at_most(&timeout, next_listen);
+	return timeout;
+}
+
+static void
+wait_for_work(bool at_once)
+{
+	WaitEvent	occurred[3];
+
+	WaitEventSetWait(events, at_once ? 0 : time_left(),
+					 occurred, lengthof(occurred), PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	pg_atomic_write_u64(&msg_worker->wakeups,
+						pg_atomic_read_u64(&msg_worker->wakeups) + 1);
+}
+
+/*
+ * Called back by the socket server and by the hub: no error may be raised.
+ */
+
+static void
+note(void *arg, const char *line)
+{
+	if (nnotes < MAX_NOTES)
+		strlcpy(notes[nnotes++], line, NOTE_SIZE);
+	else
+		lost_notes++;
+}
+
+static void
+write_notes(void)
+{
+	for (int i = 0; i < nnotes; i++)
+		ereport(LOG,
+				errmsg("openhr_msg gateway %d: %s",
+					   msg_worker->gateway, notes[i]));
+	if (lost_notes > 0)
+		ereport(LOG,
+				errmsg("openhr_msg gateway %d: %d more messages were lost",
+					   msg_worker->gateway, lost_notes));
+	nnotes = lost_notes = 0;
+}
+
+static void *
+on_request(void *arg, server_conn *conn, const http_request *request,
+		   bool websocket, server_refusal *refusal)
+{
+	static admission admitted;
+	hub_conn   *opened;
+
+	if (!admission_check(&rules, request, websocket,
+						 unix_time() / USECS_PER_SEC, &admitted, refusal))
+		return NULL;
+
+	opened = hub_conn_open(rooms, conn, admitted.vsn, &admitted.claims,
+						   admitted.token, unix_time());
+	if (opened == NULL)
+		*refusal = (server_refusal) {503, "out of memory"};
+	return opened;
+}
+
+static void
+on_receive(void *arg, void *user, bool binary, const char *data, size_t len)
+{
+	hub_conn_receive(user, binary, data, len, unix_time());
+}
+
+static size_t
+on_fill(void *arg, void *user, uint8_t *buf, size_t size)
+{
+	return queue_take(hub_conn_queue(user), buf, size);
+}
+
+static void
+on_closed(void *arg, void *user)
+{
+	hub_conn_close(user);
+}
+
+static bool
+on_load_user(void *arg, uint64_t ticket, const uint8_t profile_id[16])
+{
+	return msg_calls_ask(ticket, MSG_CALL_LOAD_USER, profile_id);
+}
+
+static void
+on_dirty(void *arg, hub_conn *conn)
+{
+	server_want_write(hub_conn_socket(conn));
+}
+
+/* A reader that is behind would only see the reason when it is too late. */
+static void
+on_close(void *arg, hub_conn *conn, int code, const char *reason)
+{
+	if (code == HUB_CLOSE_TRY_LATER)
+		server_cut(hub_conn_socket(conn), code, reason);
+	else
+		server_close(hub_conn_socket(conn), code, reason);
+}

@@ -1,0 +1,31 @@
+/*-------------------------------------------------------------------------
+ *
+ * gateway_calls.h
+ *	  A gateway's questions to its executors, and their answers.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef OPENHR_MSG_GATEWAY_CALLS_H
+#define OPENHR_MSG_GATEWAY_CALLS_H
+
+#include "calls.h"
+
+typedef void (*MsgAnswered) (const MsgCall *call, bool success,
+							 const void *payload, Size len);
+
+/* At most max_calls can be open at a time. */
+extern void msg_calls_init(int max_calls, MsgAnswered answered);
+
+/*
+ * Take a question; false when there are too many.  Never raises an error, so
+ * that it may be called from anywhere.  (LOAD_USER has a profile_id, others
+ * have NULL.)
+ */
+extern bool msg_calls_ask(uint64 ticket, MsgCallKind kind,
+						  const uint8 *profile_id);
+
+/* Once a turn: hand on what was answered; and ask what can be asked. */
+extern void msg_calls_receive(void);
+extern void msg_calls_dispatch(void);
+
+#endif							/* OPENHR_MSG_GATEWAY_CALLS_H */

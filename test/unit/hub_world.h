@@ -1,0 +1,461 @@
+/*-------------------------------------------------------------------------
+ *
+ * hub_world.h
+ *	  A hub with everything around it that a test needs: connections whose
+ *	  frames can be read, made-up events, and a shell that can be told what
+ *	  to answer.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef HUB_WORLD_H
+#define HUB_WORLD_H
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "realtime/hub.h"
+
+#include "check.h"
+#include "token_maker.h"
+
+#define SECRET		"a secret of at least thirty-two bytes, surely"
+#define NOW_USEC	(NOW * 1000000)
+#define MAX_ASKED	20000
+
+#define MESSAGE_COLUMNS \
+	"[{\"name\":\"id\",\"type\":\"uuid\"}," \
+	"{\"name\":\"conversation_id\",\"type\":\"uuid\"}," \
+	"{\"name\":\"sender_profile_id\",\"type\":\"uuid\"}," \
+	"{\"name\":\"content\",\"type\":\"text\"}," \
+	"{\"name\":\"metadata\",\"type\":\"jsonb\"}," \
+	"{\"name\":\"created_at\",\"type\":\"timestamptz\"}," \
+	"{\"name\":\"is_edited\",\"type\":\"bool\"}," \
+	"{\"name\":\"seq\",\"type\":\"int8\"}]"
+#define CONVERSATION_COLUMNS \
+	"[{\"name\":\"id\",\"type\":\"uuid\"},{\"name\":\"title\",\"type\":\"text\"}]"
+#define PARTICIPANT_COLUMNS \
+	"[{\"name\":\"id\",\"type\":\"uuid\"}," \
+	"{\"name\":\"conversation_id\",\"type\":\"uuid\"}," \
+	"{\"name\":\"profile_id\",\"type\":\"uuid\"}]"
+
+/* Rooms and people are known by numbers; this is how they look as uuids. */
+#define ROOM(n)		("00000000-0000-0000-0000-0000000000" #n)
+#define ROOM_BASE	0
+#define USER_BASE	0xaa
+
+typedef struct asked
+{
+	uint64_t	ticket;
+	uint8_t		profile_id[16];
+} asked;
+
+typedef struct closed
+{
+	hub_conn   *conn;
+	int			code;
+} closed;
+
+typedef struct world
+{
+	hub		   *h;
+	token_keys *keys;
+	hub_config	config;
+	int64_t		now;			/* microseconds */
+	bool		refuse_loads;	/* load_user says false */
+	int			nasked;
+	asked	   *asked;
+	int			ndirty;
+	int			nclosed;
+	closed	   *closed;
+	uint64_t	lsn;			/* of the last commit */
+	uint32_t	xid;
+	char	   *frame;			/* the one read last */
+} world;
+
+static inline bool
+world_load_user(void *arg, uint64_t ticket, const uint8_t profile_id[16])
+{
+	world	   *w = arg;
+
+	if (w->refuse_loads || w->nasked == MAX_ASKED)
+		return false;
+	w->asked[w->nasked].ticket = ticket;
+	memcpy(w->asked[w->nasked++].profile_id, profile_id, 16);
+	return true;
+}
+
+static inline void
+world_dirty(void *arg, hub_conn *conn)
+{
+	world	   *w = arg;
+
+	(void) conn;
+	w->ndirty++;
+}
+
+static inline void
+world_close(void *arg, hub_conn *conn, int code, const char *reason)
+{
+	world	   *w = arg;
+
+	(void) reason;
+	w->closed[w->nclosed].conn = conn;
+	w->closed[w->nclosed++].code = code;
+}
+
+static inline void
+world_log(void *arg, const char *line)
+{
+	(void) arg;
+	(void) line;
+}
+
+/* ----------
+ * The world
+ * ----------
+ */
+
+static inline bool
+world_describe(world *w)
+{
+	return hub_set_table(w->h, EVENT_CONVERSATIONS, "public",
+						 CONVERSATION_COLUMNS,
+						 strlen(CONVERSATION_COLUMNS)) &&
+		hub_set_table(w->h, EVENT_PARTICIPANTS, "public", PARTICIPANT_COLUMNS,
+					  strlen(PARTICIPANT_COLUMNS)) &&
+		hub_set_table(w->h, EVENT_MESSAGES, "public", MESSAGE_COLUMNS,
+					  strlen(MESSAGE_COLUMNS));
+}
+
+/* Not live, and nothing known of the tables. */
+static inline world *
+world_new_bare(void)
+{
+	static const hub_ops ops = {
+		world_load_user, world_dirty, world_close, world_log
+	};
+	token_config tokens = {.secret = SECRET};
+	char		error[256];
+	world	   *w = calloc(1, sizeof(world));
+
+	w->asked = calloc(MAX_ASKED, sizeof(asked));
+	w->closed = calloc(MAX_ASKED, sizeof(closed));
+	w->keys = token_keys_new(&tokens, error, sizeof(error));
+	w->config.max_queue_bytes = 1024 * 1024;
+	w->config.max_channels = 100;
+	w->config.max_bindings = 100;
+	w->config.idle_timeout = 90;
+	w->config.keys = w->keys;
+	w->now = NOW_USEC;
+	w->lsn = 1000;
+	w->xid = 100;
+	w->h = hub_new(&w->config, &ops, w);
+	if (w->h != NULL)
+		hub_tick(w->h, w->now);
+	return w;
+}
+
+static inline world *
+world_new(void)
+{
+	world	   *w = world_new_bare();
+
+	world_describe(w);
+	hub_set_live(w->h, true);
+	return w;
+}
+
+static inline void
+world_free(world *w)
+{
+	if (w->h != NULL)
+		hub_free(w->h);
+	token_keys_free(w->keys);
+	free(w->asked);
+	free(w->closed);
+	free(w->frame);
+	free(w);
+}
+
+/* From now on nobody is cut for being idle. */
+static inline void
+world_be_patient(world *w)
+{
+	w->config.idle_timeout = 1000000;
+	hub_set_config(w->h, &w->config);
+}
+
+static inline void
+world_wait(world *w, int seconds)
+{
+	for (int i = 0; i < seconds; i++)
+	{
+		w->now += 1000000;
+		hub_tick(w->h, w->now);
+	}
+}
+
+/* ----------
+ * People and tokens
+ * ----------
+ */
+
+static inline void
+user_id(uint8_t *id, int user)
+{
+	memset(id, 0, 16);
+	id[0] = USER_BASE;
+	id[14] = (uint8_t) (user >> 8);
+	id[15] = (uint8_t) user;
+}
+
+static inline void
+room_id(uint8_t *id, int room)
+{
+	memset(id, 0, 16);
+	id[14] = (uint8_t) (room >> 8);
+	id[15] = (uint8_t) room;
+}
+
+/* To be freed. */
+static inline char *
+token_for(const char *role, int user, int64_t exp)
+{
+	maker_key	key = {.secret = SECRET};
+	char		payload[256];
+
+	snprintf(payload, sizeof(payload), "{\"role\":\"%s\",\"exp\":%lld,"
+			 "\"sub\":\"aa000000-0000-0000-0000-00000000%04x\"}",
+			 role, (long long) exp, user);
+	return make_token(&key, EVP_sha256(), "{\"alg\":\"HS256\"}", payload);
+}
+
+static inline hub_conn *
+world_open_role(world *w, int vsn, const char *role, int user)
+{
+	token_claims claims = {.has_profile = user > 0, .exp = NOW + 3600};
+	char		token[64];
+
+	snprintf(claims.role, sizeof(claims.role), "%s", role);
+	user_id(claims.profile_id, user);
+	snprintf(token, sizeof(token), "%s of %d", role, user);
+	return hub_conn_open(w->h, w, vsn, &claims, token, w->now);
+}
+
+static inline hub_conn *
+world_open(world *w, int vsn, int user)
+{
+	return world_open_role(w, vsn, "authenticated", user);
+}
+
+static inline void
+world_send(world *w, hub_conn *conn, const char *text)
+{
+	hub_conn_receive(conn, false, text, strlen(text), w->now);
+}
+
+/* ----------
+ * What comes out
+ * ----------
+ */
+
+/* The payload of the next frame of a connection, or NULL. */
+static inline const char *
+world_read(world *w, hub_conn *conn)
+{
+	static uint8_t bytes[4 * 1024 * 1024];
+	queue	   *q = hub_conn_queue(conn);
+	size_t		wanted = 2;
+	size_t		header = 2;
+	size_t		len;
+
+	free(w->frame);
+	w->frame = NULL;
+	if (queue_take(q, bytes, wanted) != wanted)
+		return NULL;
+	len = bytes[1];
+	if (len >= 126)
+	{
+		size_t		width = len == 126 ? 2 : 8;
+
+		queue_take(q, bytes + 2, width);
+		len = 0;
+		for (size_t i = 0; i < width; i++)
+			len = len << 8 | bytes[2 + i];
+		header += width;
+	}
+	if (len > 0)
+		queue_take(q, bytes + header, len);
+	w->frame = strndup((char *) bytes + header, len);
+	return w->frame;
+}
+
+#define expect(w, conn, wanted, ...) \
+	check_str_result(world_read(w, conn), wanted, __FILE__, __LINE__, \
+					 __VA_ARGS__)
+
+/* The next frame must contain a text. */
+#define expect_part(w, conn, part, ...) \
+	world_expect_part(w, conn, part, __FILE__, __LINE__, __VA_ARGS__)
+
+static inline bool __attribute__((format(printf, 6, 7)))
+world_expect_part(world *w, hub_conn *conn, const char *part,
+				  const char *file, int line, const char *format,...)
+{
+	const char *got = world_read(w, conn);
+	bool		good = got != NULL && strstr(got, part) != NULL;
+	va_list		args;
+
+	va_start(args, format);
+	if (!check_vresult(good, file, line, format, args))
+		printf("# got %s, wanted a part %s\n", got ? got : "(null)", part);
+	va_end(args);
+	return good;
+}
+
+#define expect_nothing(w, conn, ...) expect(w, conn, NULL, __VA_ARGS__)
+
+static inline void
+world_skip(world *w, hub_conn *conn)
+{
+	while (world_read(w, conn) != NULL)
+		;
+}
+
+/* ----------
+ * Memberships
+ * ----------
+ */
+
+/* Answer a question: the rooms, and what the snapshot saw. */
+static inline bool
+world_answer_at(world *w, int question, const int *rooms, uint32_t nrooms,
+				uint64_t fence, uint32_t xmin, uint32_t xmax,
+				const uint32_t *xip, uint32_t nxip)
+{
+	size_t		len = sizeof(event_snapshot) + nxip * 4 + nrooms * 16;
+	event_snapshot *s = malloc(len);
+	uint8_t    *ids = (uint8_t *) (s + 1) + nxip * 4;
+	bool		good;
+
+	s->fence = fence;
+	s->xmin = xmin;
+	s->xmax = xmax;
+	s->nxip = nxip;
+	s->nids = nrooms;
+	if (nxip > 0)
+		memcpy(s + 1, xip, nxip * 4);
+	for (uint32_t i = 0; i < nrooms; i++)
+		room_id(ids + i * 16, rooms[i]);
+	good = hub_user_loaded(w->h, w->asked[question].ticket, s, len);
+	free(s);
+	return good;
+}
+
+/* Answer the last question: a snapshot that saw all so far. */
+static inline bool
+world_answer(world *w, const int *rooms, uint32_t nrooms)
+{
+	return world_answer_at(w, w->nasked - 1, rooms, nrooms, w->lsn,
+						   w->xid + 1, w->xid + 1, NULL, 0);
+}
+
+/* ----------
+ * Events
+ * ----------
+ */
+
+static inline event_header *
+event_new(event_table table, event_action action, int room, int user,
+		  const char *record, const char *old)
+{
+	static const char *const columns[] = {
+		CONVERSATION_COLUMNS, PARTICIPANT_COLUMNS, MESSAGE_COLUMNS
+	};
+	bool		row = action != EVENT_COMMIT && action != EVENT_TRUNCATE;
+	size_t		columns_len = row ? strlen(columns[table]) : 0;
+	size_t		record_len = record != NULL ? strlen(record) : 0;
+	size_t		old_len = old != NULL ? strlen(old) : 0;
+	size_t		size = sizeof(event_header) + columns_len + record_len +
+		old_len;
+	event_header *e = calloc(1, size);
+	char	   *text = (char *) (e + 1);
+
+	e->magic = EVENT_MAGIC;
+	e->size = (uint32_t) size;
+	e->table = table;
+	e->action = action;
+	e->commit_time = INT64_C(1700000000123456);
+	e->columns_len = (uint32_t) columns_len;
+	e->record_len = (uint32_t) record_len;
+	e->old_record_len = (uint32_t) old_len;
+	room_id(e->conversation_id, room);
+	if (user > 0)
+		user_id(e->profile_id, user);
+	if (row)
+		memcpy(text, columns[table], columns_len);
+	if (record != NULL)
+		memcpy(text + columns_len, record, record_len);
+	if (old != NULL)
+		memcpy(text + columns_len + record_len, old, old_len);
+	return e;
+}
+
+static inline event_header *
+event_message(int room, const char *content)
+{
+	char		record[4096];
+
+	snprintf(record, sizeof(record), "{\"id\":\"11111111-0000-7000-8000-"
+			 "000000000001\",\"conversation_id\":"
+			 "\"00000000-0000-0000-0000-00000000%04x\",\"content\":\"%s\","
+			 "\"seq\":7}", room, content);
+	return event_new(EVENT_MESSAGES, EVENT_INSERT, room, 0, record, NULL);
+}
+
+static inline event_header *
+event_participant(event_action action, int room, int user)
+{
+	char		record[256];
+
+	snprintf(record, sizeof(record), "{\"id\":\"p\",\"conversation_id\":"
+			 "\"00000000-0000-0000-0000-00000000%04x\",\"profile_id\":"
+			 "\"aa000000-0000-0000-0000-00000000%04x\"}", room, user);
+	return event_new(EVENT_PARTICIPANTS, action, room, user,
+					 action == EVENT_INSERT ? record : NULL,
+					 action == EVENT_DELETE ? record : NULL);
+}
+
+/* Commit events as one transaction at a given place; they are freed. */
+static inline void
+world_commit_as(world *w, uint64_t lsn, uint32_t xid, event_header **events,
+				size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+	{
+		events[i]->commit_lsn = lsn;
+		events[i]->xid = xid;
+		events[i]->ordinal = (uint32_t) i;
+		if (!hub_event_valid(events[i], events[i]->size))
+			check(false, "event is valid");
+	}
+	hub_apply(w->h, (const event_header *const *) events, n);
+	for (size_t i = 0; i < n; i++)
+		free(events[i]);
+}
+
+static inline void
+world_commit(world *w, event_header **events, size_t n)
+{
+	w->lsn += 100;
+	w->xid++;
+	world_commit_as(w, w->lsn, w->xid, events, n);
+}
+
+static inline void
+world_commit_one(world *w, event_header *e)
+{
+	world_commit(w, &e, 1);
+}
+
+#endif							/* HUB_WORLD_H */

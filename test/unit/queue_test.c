@@ -1,0 +1,177 @@
+/*-------------------------------------------------------------------------
+ *
+ * queue_test.c
+ *	  Frames and queues.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include <stdlib.h>
+
+#include "realtime/queue.h"
+
+#include "check.h"
+
+static const uint8_t tag_a[16] = {'a'};
+static const uint8_t tag_b[16] = {'b'};
+
+static void
+headers(void)
+{
+	static const struct
+	{
+		size_t		len;
+		size_t		header_len;
+		uint8_t		header[10];
+	}			cases[] = {
+		{0, 2, {0x81, 0}},
+		{125, 2, {0x81, 125}},
+		{126, 4, {0x81, 126, 0, 126}},
+		{65535, 4, {0x81, 126, 0xff, 0xff}},
+		{65536, 10, {0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0}}
+	};
+	char	   *payload = malloc(65536);
+
+	memset(payload, 'x', 65536);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		frame	   *f = frame_text(payload, cases[i].len);
+
+		check_int(f->len, (long long) (cases[i].len + cases[i].header_len),
+				  "length of a frame of %zu", cases[i].len);
+		check(memcmp(f->bytes, cases[i].header, cases[i].header_len) == 0,
+			  "header of a frame of %zu", cases[i].len);
+		check(memcmp(f->bytes + cases[i].header_len, payload,
+					 cases[i].len) == 0,
+			  "payload of a frame of %zu", cases[i].len);
+		frame_unref(f);
+	}
+	free(payload);
+}
+
+static void
+parts(void)
+{
+	frame_part	three[] = {{"ab", 2}, {NULL, 0}, {"cde", 3}};
+	frame	   *f = frame_parts(three, 3);
+
+	check(f->len == 7 && memcmp(f->bytes, "\x81\5abcde", 7) == 0,
+		  "a frame of several parts");
+	frame_unref(f);
+}
+
+static void
+push(queue *q, const char *text, const uint8_t *tag)
+{
+	frame	   *f = frame_text(text, strlen(text));
+
+	check(queue_push(q, f, tag), "push %s", text);
+	frame_unref(f);
+}
+
+/* Take up to so many bytes and compare; headers are shown as two dots. */
+static void
+take(queue *q, size_t size, const char *wanted)
+{
+	char		got[256];
+	size_t		n = queue_take(q, (uint8_t *) got, size);
+
+	for (size_t i = 0; i < n; i++)
+	{
+		if ((uint8_t) got[i] == 0x81 || got[i] < ' ')
+			got[i] = '.';
+	}
+	got[n] = '\0';
+	check_str(got, wanted, "take %zu bytes", size);
+}
+
+static void
+order_and_pieces(void)
+{
+	queue		q;
+
+	queue_init(&q);
+	take(&q, 100, "");
+	push(&q, "abcd", NULL);
+	push(&q, "efgh", NULL);
+	push(&q, "ijkl", NULL);
+	check_int((long long) queue_bytes(&q), 18, "bytes that wait");
+	take(&q, 13, "..abcd..efgh");
+	check_int((long long) queue_bytes(&q), 6, "bytes that are left");
+	take(&q, 3, "..i");
+	take(&q, 2, "jk");
+	push(&q, "mn", NULL);
+	take(&q, 0, "");
+	take(&q, 100, "l..mn");
+	check_int((long long) queue_bytes(&q), 0, "nothing is left");
+	queue_free(&q);
+}
+
+static void
+drop_and_clear(void)
+{
+	queue		q;
+
+	queue_init(&q);
+	push(&q, "a1", tag_a);
+	push(&q, "b1", tag_b);
+	push(&q, "n1", NULL);
+	push(&q, "a2", tag_a);
+	queue_drop(&q, tag_a);
+	take(&q, 100, "..b1..n1");
+
+	push(&q, "a1", tag_a);
+	push(&q, "a2", tag_a);
+	push(&q, "b1", tag_b);
+	take(&q, 3, "..a");
+	queue_drop(&q, tag_a);
+	take(&q, 100, "1..b1");
+
+	push(&q, "a1", tag_a);
+	push(&q, "a2", tag_a);
+	queue_clear(&q);
+	take(&q, 100, "");
+	check_int((long long) queue_bytes(&q), 0, "cleared");
+
+	push(&q, "a1", tag_a);
+	push(&q, "a2", tag_a);
+	take(&q, 1, ".");
+	queue_clear(&q);
+	check_int((long long) queue_bytes(&q), 3, "all but a frame once started");
+	take(&q, 100, ".a1");
+	queue_free(&q);
+}
+
+/* The ring grows and wraps, and a shared frame outlives its queues. */
+static void
+many(void)
+{
+	frame	   *f = frame_text("x", 1);
+	uint8_t		bytes[3];
+	queue		q;
+
+	queue_init(&q);
+	for (int round = 0; round < 3; round++)
+	{
+		for (int i = 0; i < 1000; i++)
+			queue_push(&q, f, i % 2 == 0 ? tag_a : tag_b);
+		for (int i = 0; i < 500; i++)
+			queue_take(&q, bytes, sizeof(bytes));
+	}
+	check_int(f->refs, 1501, "each entry holds a reference");
+	queue_drop(&q, tag_a);
+	check_int(f->refs, 751, "half of them are dropped");
+	queue_free(&q);
+	check_int(f->refs, 1, "and the rest with the queue");
+	frame_unref(f);
+}
+
+int
+main(void)
+{
+	headers();
+	parts();
+	order_and_pieces();
+	drop_and_clear();
+	many();
+	return check_done();
+}
