@@ -62,6 +62,8 @@ msg_profile_deleted(PG_FUNCTION_ARGS)
 		MSG_PLAN("DELETE FROM openhr_msg.client_messages"
 				 " WHERE sender_profile_id = $1",
 				 UUIDOID),
+		MSG_PLAN("DELETE FROM openhr_msg.send_log WHERE profile_id = $1",
+				 UUIDOID),
 	};
 
 	return follow(fcinfo, plans, lengthof(plans));
@@ -95,6 +97,9 @@ msg_conversation_deleted(PG_FUNCTION_ARGS)
 		MSG_PLAN("DELETE FROM openhr_msg.client_messages"
 				 " WHERE conversation_id = $1",
 				 UUIDOID),
+		MSG_PLAN("DELETE FROM openhr_msg.conversation_months"
+				 " WHERE conversation_id = $1",
+				 UUIDOID),
 	};
 
 	return follow(fcinfo, plans, lengthof(plans));
@@ -112,7 +117,8 @@ msg_conversations_truncated(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	if (SPI_execute("TRUNCATE conversation_participants, messages,"
-					" openhr_msg.client_messages", false, 0) != SPI_OK_UTILITY)
+					" openhr_msg.client_messages,"
+					" openhr_msg.conversation_months", false, 0) != SPI_OK_UTILITY)
 		elog(ERROR, "could not truncate what belongs to conversations");
 	SPI_finish();
 	msg_wakeup_at_commit();
