@@ -141,8 +141,8 @@ msg_gateway_main(Datum arg)
 			take_settings();
 
 		now = GetCurrentTimestamp();
-		look_around();
 		msg_calls_receive();
+		look_around();
 		more = msg_events_receive();
 		serve_sockets();
 		msg_calls_dispatch();
