@@ -142,7 +142,7 @@ msg_gateway_main(Datum arg)
 
 		now = GetCurrentTimestamp();
 		msg_calls_receive();
-		look_around();			/* after the answers, which it looks at */
+		look_around();
 		more = msg_events_receive();
 		serve_sockets();
 		msg_calls_dispatch();

@@ -117,7 +117,7 @@ static const char next_waiting[] =
 " WHERE id >= $1 AND id < $2 AND substr(id::text, 15, 1) = '7'"
 " ORDER BY id LIMIT 1";
 
-/* A month of the calendar: months since the year 0. */
+/* See msg_month_of(). */
 typedef int Month;
 
 extern PGDLLEXPORT void msg_partition_main(Datum arg);
@@ -129,8 +129,6 @@ static void wait_for_turn(Oid parent);
 static void move_waiting_rows(const char *sql);
 static bool any_message(Oid parent);
 static bool month_exists(Month month);
-static Month month_of(TimestampTz time);
-static TimestampTz month_start(Month month);
 static void month_name(Month month, char *name);
 static char *month_first_id(Month month);
 static char *qualified_name(Oid relation);
@@ -178,7 +176,7 @@ create_partitions(int months_ahead, bool even_if_empty)
 {
 	Oid			schema = get_namespace_oid(MSG_SCHEMA, false);
 	Oid			parent;
-	Month		present = month_of(GetCurrentTimestamp());
+	Month		present = msg_month_of(GetCurrentTimestamp());
 	Month		end = present + months_ahead + 1;
 	int			made = 0;
 
@@ -203,7 +201,7 @@ make_waiting_months(Oid parent, Month end)
 	Datum		values[] = {UUIDPGetDatum(&low), UUIDPGetDatum(&high)};
 	int			made = 0;
 
-	msg_uuid_v7_floor(month_start(end), &high);
+	msg_uuid_v7_floor(msg_month_start(end), &high);
 	for (;;)
 	{
 		Month		month;
@@ -218,9 +216,9 @@ make_waiting_months(Oid parent, Month end)
 
 		id = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
 						   &isnull);
-		month = month_of(msg_uuid_v7_time(DatumGetUUIDP(id)));
+		month = msg_month_of(msg_uuid_v7_time(DatumGetUUIDP(id)));
 		made += make_month(parent, month);
-		msg_uuid_v7_floor(month_start(month + 1), &low);
+		msg_uuid_v7_floor(msg_month_start(month + 1), &low);
 	}
 }
 
@@ -301,8 +299,8 @@ month_exists(Month month)
 	return OidIsValid(schema) && OidIsValid(get_relname_relid(name, schema));
 }
 
-static Month
-month_of(TimestampTz time)
+int
+msg_month_of(TimestampTz time)
 {
 	struct pg_tm tm;
 	fsec_t		fsec;
@@ -314,8 +312,8 @@ month_of(TimestampTz time)
 	return tm.tm_year * MONTHS_PER_YEAR + tm.tm_mon - 1;
 }
 
-static TimestampTz
-month_start(Month month)
+TimestampTz
+msg_month_start(int month)
 {
 	int			day = date2j(month / MONTHS_PER_YEAR,
 							 month % MONTHS_PER_YEAR + 1, 1);
@@ -335,7 +333,7 @@ month_first_id(Month month)
 {
 	pg_uuid_t	id;
 
-	msg_uuid_v7_floor(month_start(month), &id);
+	msg_uuid_v7_floor(msg_month_start(month), &id);
 	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&id)));
 }
 
@@ -374,8 +372,8 @@ static bool
 present_exists(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	Month		present = month_of(now);
-	Month		tomorrow = month_of(now + USECS_PER_DAY);
+	Month		present = msg_month_of(now);
+	Month		tomorrow = msg_month_of(now + USECS_PER_DAY);
 
 	return month_exists(present) &&
 		(tomorrow == present || month_exists(tomorrow));

@@ -15,8 +15,8 @@
  *	  and assigned when not; so a restore gets back the rows it dumped.
  *	- Everybody else is refused.
  *
- * Locks are taken in one order everywhere: the own participant row, the row
- * of the rate limit, the client's key, and last the conversation.
+ * Locks are taken in one order everywhere: the client's key, the row of the
+ * rate limit, the own participant row, and last the conversation.
  *
  *-------------------------------------------------------------------------
  */

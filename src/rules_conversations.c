@@ -30,11 +30,14 @@
 #include "compat.h"
 #include "identity.h"
 #include "openhr_msg.h"
+#include "partitions.h"
 #include "rules.h"
 #include "spi_plans.h"
 
 static void open_conversation(RuleRow *row);
 static void change_conversation(RuleRow *row);
+static void note_month(const RuleRow *row, HeapTuple after);
+static int	month_of_row(const RuleRow *row, HeapTuple tuple);
 static void require_match(const RuleRow *row);
 static bool is_new(const RuleRow *row, const char *column);
 static void add_participant(RuleRow *row);
@@ -124,14 +127,60 @@ msg_conversation_before_update(PG_FUNCTION_ARGS)
 	rule_start(&row, fcinfo);
 	msg_wakeup_at_commit();
 	if (rule_is_internal() || msg_is_service())
+	{
+		note_month(&row, row.new);
 		return PointerGetDatum(row.new);
+	}
 
 	SPI_connect();
 	change_conversation(&row);
 	if (row.nchanges > 0)
+	{
 		result = rule_result(&row, row.old);
+		note_month(&row, (HeapTuple) DatumGetPointer(result));
+	}
 	SPI_finish();
 	return result;
+}
+
+/*
+ * The first change of a conversation in a month: the month begins with the
+ * message that this change is, or else with the next one.
+ */
+static void
+note_month(const RuleRow *row, HeapTuple after)
+{
+	static MsgPlan plan = MSG_PLAN(
+		"INSERT INTO openhr_msg.conversation_months AS m"
+		" (conversation_id, first_seq, month) VALUES ($1, $2, $3)"
+		" ON CONFLICT (conversation_id, first_seq)"
+		" DO UPDATE SET month = EXCLUDED.month",
+		UUIDOID, INT8OID, TIMESTAMPTZOID);
+	int			before = month_of_row(row, row->old);
+	int			month = month_of_row(row, after);
+
+	if (month > before)
+	{
+		Datum		values[] = {
+			*rule_get(row, row->old, "id"),
+			Int64GetDatum(DatumGetInt64(*rule_get(row, row->old,
+												  "last_seq")) + 1),
+			TimestampTzGetDatum(msg_month_start(month))
+		};
+
+		SPI_connect();
+		msg_plan_write(&plan, values, NULL);
+		SPI_finish();
+	}
+}
+
+static int
+month_of_row(const RuleRow *row, HeapTuple tuple)
+{
+	Datum	   *time = rule_get(row, tuple, "updated_at");
+
+	return time == NULL || TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(*time)) ?
+		0 : msg_month_of(DatumGetTimestampTz(*time));
 }
 
 /* Title and archive; the rest stays as it was. */

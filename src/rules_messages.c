@@ -30,7 +30,6 @@
 
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
@@ -40,6 +39,7 @@
 #include "identity.h"
 #include "messages.h"
 #include "openhr_msg.h"
+#include "partitions.h"
 #include "rate_limit.h"
 #include "rules.h"
 #include "spi_plans.h"
@@ -57,11 +57,12 @@ static void keep_given_place(const RuleRow *row);
 static void check_message(const RuleRow *row, bool is_service);
 static void refuse_null(void) pg_attribute_noreturn();
 static pg_uuid_t set_sender(RuleRow *row);
-static void require_voice(const pg_uuid_t *conversation_id,
-						  const pg_uuid_t *profile_id);
 static void require_reply_target(const RuleRow *row);
 static void record_key(const RuleRow *row, const pg_uuid_t *sender);
-static Place next_place(const RuleRow *row, bool is_service);
+static Place next_place(const pg_uuid_t *conversation_id);
+static Place next_place_of(const pg_uuid_t *conversation_id,
+						   const pg_uuid_t *profile_id);
+static Place get_place(void);
 static void require_month(const RuleRow *row, TimestampTz time);
 static void advance_own_marker(const pg_uuid_t *conversation_id,
 							   const pg_uuid_t *profile_id,
@@ -98,19 +99,16 @@ msg_message_before_insert(PG_FUNCTION_ARGS)
 
 	check_message(&row, is_service);
 	conversation_id = rule_get_uuid(&row, row.new, "conversation_id");
-	if (!is_service)
+	if (is_service)
+		place = next_place(conversation_id);
+	else
 	{
 		sender = set_sender(&row);
-		require_voice(conversation_id, &sender);
+		record_key(&row, &sender);
+		msg_limit_send(&sender);
+		place = next_place_of(conversation_id, &sender);
 	}
 	require_reply_target(&row);
-	if (!is_service)
-	{
-		msg_limit_send(&sender);
-		record_key(&row, &sender);
-	}
-
-	place = next_place(&row, is_service);
 	if (!is_service)
 	{
 		require_month(&row, place.time);
@@ -196,25 +194,6 @@ set_sender(RuleRow *row)
 	return profile_id;
 }
 
-/* A participant who is not muted; stays one until the transaction ends. */
-static void
-require_voice(const pg_uuid_t *conversation_id, const pg_uuid_t *profile_id)
-{
-	static MsgPlan plan = MSG_PLAN(
-		"SELECT is_muted FROM conversation_participants"
-		" WHERE conversation_id = $1 AND profile_id = $2 FOR KEY SHARE",
-		UUIDOID, UUIDOID);
-	Datum		values[] = {
-		UUIDPGetDatum(conversation_id), UUIDPGetDatum(profile_id)
-	};
-	bool		isnull;
-
-	if (msg_plan_write(&plan, values, NULL) == 0)
-		rule_refuse("not a participant of the conversation");
-	if (DatumGetBool(msg_plan_column(1, &isnull)))
-		rule_refuse("muted in the conversation");
-}
-
 static void
 require_reply_target(const RuleRow *row)
 {
@@ -251,7 +230,7 @@ record_key(const RuleRow *row, const pg_uuid_t *sender)
 	Datum	   *metadata = rule_get(row, row->new, "metadata");
 	MsgKey		key;
 
-	if (client_message_id == NULL || id == NULL)
+	if (client_message_id == NULL || id == NULL || msg_has_claimed(id))
 		return;
 
 	key.conversation_id = *rule_get(row, row->new, "conversation_id");
@@ -262,54 +241,79 @@ record_key(const RuleRow *row, const pg_uuid_t *sender)
 					   rule_get_text(row, row->new, "content"),
 					   rule_get_text(row, row->new, "content_type"),
 					   rule_get_uuid(row, row->new, "reply_to_message_id"),
-					   metadata == NULL ? NULL : DatumGetJsonbP(*metadata)) &&
-		memcmp(&message_id, id, UUID_LEN) != 0)
+					   metadata == NULL ? NULL : DatumGetJsonbP(*metadata)))
 		ereport(ERROR,
 				errcode(ERRCODE_MSG_CONFLICT),
 				errmsg("client message id was used already"));
 }
 
+#define TAKE_PLACE \
+	"UPDATE conversations c SET last_seq = c.last_seq + 1," \
+	" last_version = c.last_version + 1," \
+	" updated_at = greatest(clock_timestamp(), c.updated_at)"
+#define PLACE \
+	" RETURNING c.last_seq, c.last_version, c.updated_at, c.is_archived"
+
+/* For a service. */
 static Place
-next_place(const RuleRow *row, bool is_service)
+next_place(const pg_uuid_t *conversation_id)
 {
 	static MsgPlan plan = MSG_PLAN(
-		"UPDATE conversations SET last_seq = last_seq + 1,"
-		" last_version = last_version + 1,"
-		" updated_at = greatest(clock_timestamp(), updated_at)"
-		" WHERE id = $1"
-		" RETURNING last_seq, last_version, updated_at, is_archived",
+		TAKE_PLACE " WHERE c.id = $1" PLACE,
 		UUIDOID);
-	Datum	   *conversation_id = rule_get(row, row->new, "conversation_id");
-	Place		place;
-	bool		isnull;
+	Datum		values[] = {UUIDPGetDatum(conversation_id)};
 
-	if (rule_write_internal(&plan, conversation_id, NULL) == 0)
+	if (rule_write_internal(&plan, values, NULL) == 0)
 		ereport(ERROR,
 				errcode(ERRCODE_MSG_NOT_FOUND),
 				errmsg("conversation does not exist"));
+	return get_place();
+}
 
-	place.seq = DatumGetInt64(msg_plan_column(1, &isnull));
-	place.version = DatumGetInt64(msg_plan_column(2, &isnull));
-	place.time = DatumGetTimestampTz(msg_plan_column(3, &isnull));
-	place.is_archived = DatumGetBool(msg_plan_column(4, &isnull));
+/*
+ * For a participant who is not muted, and who stays one until the transaction
+ * ends.  One statement, as this is what every message waits for.
+ */
+static Place
+next_place_of(const pg_uuid_t *conversation_id, const pg_uuid_t *profile_id)
+{
+	static MsgPlan plan = MSG_PLAN(
+		TAKE_PLACE " FROM (SELECT is_muted FROM conversation_participants"
+		" WHERE conversation_id = $1 AND profile_id = $2 FOR KEY SHARE) p"
+		" WHERE c.id = $1 AND NOT p.is_muted" PLACE,
+		UUIDOID, UUIDOID);
+	Datum		values[] = {
+		UUIDPGetDatum(conversation_id), UUIDPGetDatum(profile_id)
+	};
+	MsgCaller	caller = {.profile_id = *profile_id};
+	Place		place;
 
-	if (place.is_archived && !is_service)
+	if (rule_write_internal(&plan, values, NULL) == 0)
+	{
+		msg_require_participant(&caller, conversation_id);
+		rule_refuse("muted in the conversation");
+	}
+
+	place = get_place();
+	if (place.is_archived)
 		ereport(ERROR,
 				errcode(ERRCODE_MSG_CONFLICT),
 				errmsg("conversation is archived"));
 	return place;
 }
 
-/* In UTC, like the borders of partitions. */
-static int
-month_of(TimestampTz time)
+static Place
+get_place(void)
 {
-	struct pg_tm tm;
-	fsec_t		fsec;
+	bool		isnull;
 
-	if (timestamp2tm(time, NULL, &tm, &fsec, NULL, NULL) != 0)
-		return 0;
-	return tm.tm_year * MONTHS_PER_YEAR + tm.tm_mon;
+	return (Place)
+	{
+		.seq = DatumGetInt64(msg_plan_column(1, &isnull)),
+		.version = DatumGetInt64(msg_plan_column(2, &isnull)),
+		.time = DatumGetTimestampTz(msg_plan_column(3, &isnull)),
+		.is_archived = msg_plan_bool(4),
+	};
 }
 
 static void
@@ -317,7 +321,7 @@ require_month(const RuleRow *row, TimestampTz time)
 {
 	pg_uuid_t  *id = rule_get_uuid(row, row->new, "id");
 
-	if (id == NULL || month_of(msg_uuid_v7_time(id)) != month_of(time))
+	if (id == NULL || msg_month_of(msg_uuid_v7_time(id)) != msg_month_of(time))
 		ereport(ERROR,
 				errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				errmsg("the month of the message's id is not the current one"),
