@@ -340,8 +340,9 @@ month_first_id(Month month)
 static char *
 qualified_name(Oid relation)
 {
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)),
-									  get_rel_name(relation));
+	char	   *schema = get_namespace_name(get_rel_namespace(relation));
+
+	return quote_qualified_identifier(schema, get_rel_name(relation));
 }
 
 void
@@ -447,6 +448,7 @@ make_here(void)
 	PG_CATCH();
 	{
 		ErrorData  *error;
+		Oid			schema;
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
@@ -462,8 +464,8 @@ make_here(void)
 		ThrowErrorData(error);
 		FreeErrorData(error);
 
-		LockRelationOid(get_relname_relid(DEFAULT_PARTITION,
-										  get_namespace_oid(MSG_SCHEMA, false)),
+		schema = get_namespace_oid(MSG_SCHEMA, false);
+		LockRelationOid(get_relname_relid(DEFAULT_PARTITION, schema),
 						RowExclusiveLock);
 	}
 	PG_END_TRY();
@@ -474,9 +476,9 @@ static void
 call_create_partitions(void)
 {
 	Oid			types[] = {INT4OID, BOOLOID};
-	Oid			function = LookupFuncName(list_make2(makeString(MSG_SCHEMA),
-													 makeString("create_partitions")),
-										  2, types, true);
+	List	   *name = list_make2(makeString(MSG_SCHEMA),
+								  makeString("create_partitions"));
+	Oid			function = LookupFuncName(name, 2, types, true);
 
 	if (OidIsValid(function))
 		OidFunctionCall2(function, Int32GetDatum(MONTHS_AHEAD),
