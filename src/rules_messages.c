@@ -130,17 +130,20 @@ keep_given_place(const RuleRow *row)
 {
 	static MsgPlan plan = MSG_PLAN(
 		"UPDATE conversations SET last_seq = greatest(last_seq, $2),"
-		" last_version = greatest(last_version, $3)"
-		" WHERE id = $1 AND (last_seq < $2 OR last_version < $3)",
-		UUIDOID, INT8OID, INT8OID);
+		" last_version = greatest(last_version, $3),"
+		" updated_at = greatest(updated_at, $4)"
+		" WHERE id = $1"
+		" AND (last_seq < $2 OR last_version < $3 OR updated_at < $4)",
+		UUIDOID, INT8OID, INT8OID, TIMESTAMPTZOID);
 	Datum	   *conversation_id = rule_get(row, row->new, "conversation_id");
 	Datum	   *version = rule_get(row, row->new, "version");
+	Datum	   *time = rule_get(row, row->new, "created_at");
 
 	/* Without these the row is refused by their NOT NULL. */
-	if (conversation_id != NULL && version != NULL)
+	if (conversation_id != NULL && version != NULL && time != NULL)
 	{
 		Datum		values[] = {
-			*conversation_id, *rule_get(row, row->new, "seq"), *version
+			*conversation_id, *rule_get(row, row->new, "seq"), *version, *time
 		};
 
 		rule_write_internal(&plan, values, NULL);
