@@ -118,7 +118,8 @@ msg_conversations_truncated(PG_FUNCTION_ARGS)
 	SPI_connect();
 	if (SPI_execute("TRUNCATE conversation_participants, messages,"
 					" openhr_msg.client_messages,"
-					" openhr_msg.conversation_months", false, 0) != SPI_OK_UTILITY)
+					" openhr_msg.conversation_months",
+					false, 0) != SPI_OK_UTILITY)
 		elog(ERROR, "could not truncate what belongs to conversations");
 	SPI_finish();
 	msg_wakeup_at_commit();

@@ -13,7 +13,7 @@ write_settings()
 {
 	cat "$SRC/test/lib/postgresql.conf"
 	if as_server "$BINDIR/postgres" --describe-config |
-		grep -q '^output_plugin_libraries'; then
+		grep '^output_plugin_libraries' >/dev/null; then
 		echo "output_plugin_libraries = 'pgoutput, test_decoding, openhr_msg'"
 	fi
 }
