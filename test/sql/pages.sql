@@ -110,8 +110,7 @@ RESET ROLE;
 SELECT page, pg_temp.months_opened(page) FROM unnest(ARRAY[
 	'10, before_seq => 320', '10, after_seq => 320',
 	'1, before_seq => 2', '50, before_seq => 600',
-	'10, before => ''2024-09-20''', '100, before_seq => 320']) page;
-SELECT pg_temp.months_opened('10') <= 4;
+	'10, before => ''2024-09-20''', '100, before_seq => 320', '10']) page;
 
 -- What the months say can be missing or wrong; pages are right all the same.
 CREATE TABLE kept AS SELECT * FROM openhr_msg.conversation_months;
@@ -122,7 +121,7 @@ SELECT * FROM check_pages();
 INSERT INTO openhr_msg.conversation_months
 SELECT conversation_id, first_seq, month + interval '2 months' FROM kept;
 :as_ann
-SELECT rows, before_seq, after_seq FROM check_pages();
+SELECT * FROM check_pages();
 :as_owner
 TRUNCATE openhr_msg.conversation_months;
 INSERT INTO openhr_msg.conversation_months SELECT * FROM kept;
