@@ -12,6 +12,7 @@
 #include "commands/trigger.h"
 #include "utils/uuid.h"
 
+#include "compat.h"
 #include "spi_plans.h"
 
 #define RULE_MAX_CHANGES	16
@@ -64,6 +65,6 @@ extern bool rule_is_internal(void);
 extern uint64 rule_write_internal(MsgPlan *plan, Datum *values,
 								  const char *nulls);
 
-extern void rule_refuse(const char *message) pg_attribute_noreturn();
+pg_noreturn extern void rule_refuse(const char *message);
 
 #endif							/* OPENHR_MSG_RULES_H */

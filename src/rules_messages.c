@@ -55,7 +55,7 @@ typedef struct Place
 
 static void keep_given_place(const RuleRow *row);
 static void check_message(const RuleRow *row, bool is_service);
-static void refuse_null(void) pg_attribute_noreturn();
+pg_noreturn static void refuse_null(void);
 static pg_uuid_t set_sender(RuleRow *row);
 static void require_reply_target(const RuleRow *row);
 static void record_key(const RuleRow *row, const pg_uuid_t *sender);
