@@ -48,8 +48,8 @@
 /* After failed starts the pause doubles up to this, in milliseconds. */
 #define MAX_PAUSE			60000
 
-/* CREATE DATABASE wakes us; this covers what its hook cannot see. */
-#define DATABASE_RECHECK	60000
+/* CREATE DATABASE wakes us, unless we were just looking. */
+#define DATABASE_RECHECK	10000
 
 PG_MODULE_MAGIC_EXT(.name = "openhr_msg_worker", .version = MSG_VERSION);
 
@@ -60,7 +60,7 @@ static void leave_slot(int code, Datum arg);
 static void pause_after_failures(void);
 static bool may_connect(void);
 static void connect_to_database(void);
-static void watch_for_database(void) pg_attribute_noreturn();
+static void watch_for_database(void);
 static void settle_session(void);
 
 void
@@ -202,7 +202,7 @@ database_exists(void)
 static void
 watch_for_database(void)
 {
-	bool		logged = false;
+	bool		waited = false;
 
 	/* We hold no connection to the database that stop_workers() is about. */
 	LWLockAcquire(msg_shared->lock, LW_EXCLUSIVE);
@@ -213,15 +213,18 @@ watch_for_database(void)
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	while (!database_exists())
 	{
-		if (!logged)
+		if (!waited)
 			ereport(LOG,
 					errmsg("openhr_msg waits for database \"%s\"",
 						   msg_database),
 					errhint("Create it, or set \"openhr_msg.database\" in postgresql.conf and restart the server."));
-		logged = true;
+		waited = true;
 		msg_worker_wait(DATABASE_RECHECK);
 	}
 
+	/* If it was there all the time, something else is wrong: try rarely. */
+	if (waited)
+		msg_worker->failures = 0;
 	pg_atomic_write_u32(&msg_shared->database, MSG_DATABASE_UNKNOWN);
 	proc_exit(1);
 }
@@ -238,7 +241,6 @@ settle_session(void)
 		{"search_path", "pg_catalog"},
 		{"default_transaction_isolation", "read committed"},
 		{"default_transaction_read_only", "off"},
-		{"client_encoding", "UTF8"},
 		{"DateStyle", "ISO"},
 		{"IntervalStyle", "postgres"},
 		{"TimeZone", "UTC"},

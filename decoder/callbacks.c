@@ -23,9 +23,8 @@
  *
  * - A row that moves to another partition is a DELETE and an INSERT in the
  *	 WAL, and arrives so.  Messages never move by themselves, since the
- *	 partition key is the id.  Maintenance that moves rows stays silent if it
- *	 detaches the partitions that it moves them from and to: a detached
- *	 partition is none of our tables.
+ *	 partition key is the id.  Maintenance that moves rows stays silent under
+ *	 the origin that is never replicated (partitions.c does so).
  * - TRUNCATE of a single partition is not told, as little as dropping it: to
  *	 a reader that does not know the partitions it would look as if all was
  *	 gone.
@@ -40,6 +39,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "replication/origin.h"
 #include "replication/output_plugin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -56,6 +56,8 @@ extern PGDLLEXPORT void _PG_output_plugin_init(OutputPluginCallbacks *cb);
 
 static void decode_startup(LogicalDecodingContext *ctx,
 						   OutputPluginOptions *opt, bool is_init);
+static bool decode_filter_by_origin(LogicalDecodingContext *ctx,
+									RepOriginId origin);
 static void decode_begin(LogicalDecodingContext *ctx, ReorderBufferTXN *txn);
 static void decode_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 						  Relation relation, ReorderBufferChange *change);
@@ -69,10 +71,17 @@ void
 _PG_output_plugin_init(OutputPluginCallbacks *cb)
 {
 	cb->startup_cb = decode_startup;
+	cb->filter_by_origin_cb = decode_filter_by_origin;
 	cb->begin_cb = decode_begin;
 	cb->change_cb = decode_change;
 	cb->truncate_cb = decode_truncate;
 	cb->commit_cb = decode_commit;
+}
+
+static bool
+decode_filter_by_origin(LogicalDecodingContext *ctx, RepOriginId origin)
+{
+	return origin == DoNotReplicateId;
 }
 
 /* "text" or "binary". */

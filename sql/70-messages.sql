@@ -7,7 +7,10 @@
 CREATE UNLOGGED TABLE openhr_msg.send_log (
 	profile_id uuid CONSTRAINT send_log_pkey PRIMARY KEY,
 	sent_at timestamptz[] NOT NULL
-) WITH (fillfactor = 50);		-- every send updates its sender's row
+) WITH (fillfactor = 50,			-- every send updates its sender's row,
+		toast_tuple_target = 8160);	-- and shall not compress it
+
+ALTER TABLE openhr_msg.send_log ALTER COLUMN sent_at SET STORAGE EXTERNAL;
 
 COMMENT ON TABLE openhr_msg.send_log IS
 'when each profile sent its latest messages, for openhr_msg.rate_limit; a crash empties it';
@@ -47,9 +50,7 @@ COMMENT ON FUNCTION openhr_msg.send_message(uuid, text, text, uuid, jsonb, text)
 -- With which seq a conversation went into another month; see pages.c.
 
 CREATE TABLE openhr_msg.conversation_months (
-	conversation_id uuid
-		CONSTRAINT conversation_months_conversation_id_fkey
-		REFERENCES @extschema@.conversations (id) ON DELETE CASCADE,
+	conversation_id uuid,
 	first_seq bigint,
 	month timestamptz NOT NULL,
 	CONSTRAINT conversation_months_pkey
@@ -69,39 +70,6 @@ SELECT pg_catalog.pg_extension_config_dump('openhr_msg.conversation_months', '')
 
 SELECT openhr_msg.revoke_grants(relation)
 FROM unnest(ARRAY['openhr_msg.send_log', 'openhr_msg.conversation_months']::regclass[]) AS relation;
-
--- A change that sends nothing may be a conversation's first of a month, too:
--- then the month begins with the message to come.
-CREATE FUNCTION openhr_msg.month_changed()
-RETURNS trigger
-LANGUAGE plpgsql
-SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-	INSERT INTO openhr_msg.conversation_months
-		VALUES (NEW.id, OLD.last_seq + 1,
-				date_trunc('month', NEW.updated_at, 'UTC'))
-		ON CONFLICT (conversation_id, first_seq)
-		DO UPDATE SET month = EXCLUDED.month;
-	RETURN NULL;
-END
-$$;
-
-COMMENT ON FUNCTION openhr_msg.month_changed() IS
-'trigger: notes a conversation''s first change in a month';
-
-REVOKE ALL ON FUNCTION openhr_msg.month_changed() FROM PUBLIC;
-
-CREATE TRIGGER note_month
-	AFTER UPDATE ON @extschema@.conversations
-	FOR EACH ROW
-	WHEN (date_trunc('month', OLD.updated_at, 'UTC') <
-		  date_trunc('month', NEW.updated_at, 'UTC'))
-	EXECUTE FUNCTION openhr_msg.month_changed();
-
-COMMENT ON TRIGGER note_month ON @extschema@.conversations IS
-'notes the first change in a month';
 
 CREATE FUNCTION openhr_msg.list_messages(
 	conversation_id uuid,

@@ -21,8 +21,9 @@
  * And DROP EXTENSION takes the trigger along, without CASCADE, which is what
  * ALTER TRIGGER ... DEPENDS ON EXTENSION says of triggers that can be named.
  *
- * pg_upgrade neither runs the install script nor dumps internal triggers, so
- * all this may be done again at any time.
+ * pg_upgrade neither runs the install script nor keeps this dependency nor the
+ * internal triggers, so all of it may be done again at any time.  Where the
+ * trigger is, so is the rest, and nothing is locked that anybody would notice.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,7 +42,7 @@
 #include "openhr_msg.h"
 
 static void depend_on_table(const ObjectAddress *extension, Oid table);
-static bool has_trigger(Oid table, Oid function);
+static bool has_trigger(Oid table, Oid function, LOCKMODE lock);
 static ObjectAddress create_trigger(Oid table, Oid function);
 
 PG_FUNCTION_INFO_V1(msg_adopt);
@@ -55,15 +56,15 @@ msg_adopt(PG_FUNCTION_ARGS)
 	ObjectAddress extension;
 	ObjectAddress trigger;
 
+	if (has_trigger(table, function, AccessShareLock) ||
+		has_trigger(table, function, ShareRowExclusiveLock))
+		PG_RETURN_VOID();
+
 	ObjectAddressSet(extension, ExtensionRelationId,
 					 get_extension_oid(MSG_EXTENSION, false));
 	depend_on_table(&extension, table);
-
-	if (!has_trigger(table, function))
-	{
-		trigger = create_trigger(table, function);
-		recordDependencyOn(&trigger, &extension, DEPENDENCY_AUTO_EXTENSION);
-	}
+	trigger = create_trigger(table, function);
+	recordDependencyOn(&trigger, &extension, DEPENDENCY_AUTO_EXTENSION);
 
 	PG_RETURN_VOID();
 }
@@ -78,21 +79,19 @@ depend_on_table(const ObjectAddress *extension, Oid table)
 									   DEPENDENCY_EXTENSION,
 									   extension->classId,
 									   extension->objectId);
-	deleteDependencyRecordsForSpecific(extension->classId, extension->objectId,
-									   DEPENDENCY_NORMAL,
-									   RelationRelationId, table);
 	ObjectAddressSet(object, RelationRelationId, table);
 	recordDependencyOn(extension, &object, DEPENDENCY_NORMAL);
 }
 
 static bool
-has_trigger(Oid table, Oid function)
+has_trigger(Oid table, Oid function, LOCKMODE lock)
 {
-	Relation	rel = table_open(table, ShareRowExclusiveLock);
+	Relation	rel = table_open(table, lock);
+	TriggerDesc *desc = rel->trigdesc;
 	bool		found = false;
 
-	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
-		if (rel->trigdesc->triggers[i].tgfoid == function)
+	for (int i = 0; desc != NULL && i < desc->numtriggers; i++)
+		if (desc->triggers[i].tgfoid == function)
 			found = true;
 
 	table_close(rel, NoLock);

@@ -26,6 +26,7 @@
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
+#include "compat.h"
 #include "identity.h"
 #include "keys.h"
 #include "openhr_msg.h"
@@ -35,9 +36,8 @@ static const token_keys *current_keys(void);
 static char *keys_fingerprint(void);
 static void append_field(StringInfo buf, const char *value);
 static void append_file_stamp(StringInfo buf, const char *path);
-static void refuse_token(token_status status, const token_claims *claims,
-						 int64 now)
-			pg_attribute_noreturn();
+pg_noreturn static void refuse_token(token_status status,
+									 const token_claims *claims, int64 now);
 static Datum claims_as_jsonb(char *json);
 
 PG_FUNCTION_INFO_V1(msg_authenticate);

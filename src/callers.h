@@ -10,6 +10,8 @@
 
 #include "utils/uuid.h"
 
+#include "compat.h"
+
 typedef struct MsgCaller
 {
 	bool		is_service;		/* acts for everybody, and has no profile */
@@ -38,6 +40,6 @@ extern bool msg_require_participant(const MsgCaller *caller,
 									const pg_uuid_t *conversation_id);
 
 /* Refuse who may not see a conversation. */
-extern void msg_refuse_sight(const MsgCaller *caller) pg_attribute_noreturn();
+pg_noreturn extern void msg_refuse_sight(const MsgCaller *caller);
 
 #endif							/* OPENHR_MSG_CALLERS_H */

@@ -30,12 +30,16 @@
  * ------------------------
  * The outer user, the one in force outside of all SECURITY DEFINER functions:
  * our own triggers and functions run as their owner, and that must not lend
- * the owner's power to who called them.  The current user has to pass the
- * same test, which inside our functions is always so; elsewhere it stops a
- * table owner's trigger that a referential action of a service runs as that
- * owner.  A session that has taken on an identity gave the power up, unless
- * the token itself names a role that bypasses row level security and no
- * profile, which is what PostgREST sets for service_role.
+ * the owner's power to who called them.  (So the owner of another SECURITY
+ * DEFINER function does not lend it either.)  A session that has taken on an
+ * identity gave the power up, unless the token itself names a role that
+ * bypasses row level security and no profile, which is what PostgREST sets for
+ * service_role.
+ *
+ * The price of asking for the outer user: a trigger on somebody's table that
+ * a foreign key's action runs within a service's statement is the service to
+ * us, though the server runs it as the table's owner.  To get there, that
+ * owner needs the REFERENCES privilege on a table that services delete from.
  *
  *-------------------------------------------------------------------------
  */
@@ -200,7 +204,7 @@ parse_identity(const char *value, Identity *identity)
 	memset(identity, 0, sizeof(Identity));
 
 	errno = 0;
-	identity->exp = strtoi64(value, &end, 10);
+	identity->exp = strtoll(value, &end, 10);
 	if (errno != 0 || *end != ' ')
 		return false;
 
@@ -251,8 +255,7 @@ msg_is_service(void)
 	const Identity *identity = current_identity();
 
 	if (InSecurityRestrictedOperation() ||
-		!has_bypassrls_privilege(GetOuterUserId()) ||
-		!has_bypassrls_privilege(GetUserId()))
+		!has_bypassrls_privilege(GetOuterUserId()))
 		return false;
 
 	if (identity == NULL)

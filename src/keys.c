@@ -15,14 +15,14 @@
 
 #include "storage/fd.h"
 
+#include "compat.h"
 #include "keys.h"
 #include "openhr_msg.h"
 
 #define MAX_KEY_FILE_BYTES	(256 * 1024)
 
 static char *read_key_file(const char *path);
-static void refuse_key_file(const char *path, const char *reason)
-			pg_attribute_noreturn();
+pg_noreturn static void refuse_key_file(const char *path, const char *reason);
 
 token_keys *
 msg_load_keys(void)

@@ -29,4 +29,7 @@ extern bool msg_claim_key(const MsgKey *key, pg_uuid_t *message_id,
 						  const pg_uuid_t *reply_to_message_id,
 						  Jsonb *metadata);
 
+/* Did this session claim a key for the message last? */
+extern bool msg_has_claimed(const pg_uuid_t *message_id);
+
 #endif							/* OPENHR_MSG_MESSAGES_H */

@@ -18,7 +18,8 @@
  * needs ShareUpdateExclusiveLock on messages, which senders and readers do
  * not notice and of which there is one at a time, so two makers take turns;
  * and AccessExclusiveLock on the default partition, for which the function's
- * lock_timeout waits a moment only, since everybody else queues behind.
+ * lock_timeout waits a moment only, since everybody else queues behind.  For
+ * its turn it waits longer, but not for as long as an ANALYZE may take.
  *
  * Rows that wait in the default partition are moved before the month is
  * attached.  That changes nothing that anybody can see, so the move fires no
@@ -55,6 +56,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
+#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
@@ -67,6 +69,9 @@
 #define DEFAULT_PARTITION	"messages_default"
 #define MONTHS_AHEAD		2
 #define MAX_MONTHS_AHEAD	120
+
+/* How long a maker waits for its turn. */
+#define TURN_TIMEOUT		"2s"
 
 /* After a month could not be made, how long a session does without. */
 #define RETRY_SECONDS		30
@@ -112,7 +117,7 @@ static const char next_waiting[] =
 " WHERE id >= $1 AND id < $2 AND substr(id::text, 15, 1) = '7'"
 " ORDER BY id LIMIT 1";
 
-/* A month of the calendar: months since the year 0. */
+/* See msg_month_of(). */
 typedef int Month;
 
 extern PGDLLEXPORT void msg_partition_main(Datum arg);
@@ -120,11 +125,10 @@ extern PGDLLEXPORT void msg_partition_main(Datum arg);
 static int	create_partitions(int months_ahead, bool even_if_empty);
 static int	make_waiting_months(Oid parent, Month end);
 static bool make_month(Oid parent, Month month);
+static void wait_for_turn(Oid parent);
 static void move_waiting_rows(const char *sql);
 static bool any_message(Oid parent);
 static bool month_exists(Month month);
-static Month month_of(TimestampTz time);
-static TimestampTz month_start(Month month);
 static void month_name(Month month, char *name);
 static char *month_first_id(Month month);
 static char *qualified_name(Oid relation);
@@ -172,7 +176,7 @@ create_partitions(int months_ahead, bool even_if_empty)
 {
 	Oid			schema = get_namespace_oid(MSG_SCHEMA, false);
 	Oid			parent;
-	Month		present = month_of(GetCurrentTimestamp());
+	Month		present = msg_month_of(GetCurrentTimestamp());
 	Month		end = present + months_ahead + 1;
 	int			made = 0;
 
@@ -197,7 +201,7 @@ make_waiting_months(Oid parent, Month end)
 	Datum		values[] = {UUIDPGetDatum(&low), UUIDPGetDatum(&high)};
 	int			made = 0;
 
-	msg_uuid_v7_floor(month_start(end), &high);
+	msg_uuid_v7_floor(msg_month_start(end), &high);
 	for (;;)
 	{
 		Month		month;
@@ -212,9 +216,9 @@ make_waiting_months(Oid parent, Month end)
 
 		id = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
 						   &isnull);
-		month = month_of(msg_uuid_v7_time(DatumGetUUIDP(id)));
+		month = msg_month_of(msg_uuid_v7_time(DatumGetUUIDP(id)));
 		made += make_month(parent, month);
-		msg_uuid_v7_floor(month_start(month + 1), &low);
+		msg_uuid_v7_floor(msg_month_start(month + 1), &low);
 	}
 }
 
@@ -232,7 +236,7 @@ make_month(Oid parent, Month month)
 		return false;
 
 	/* Somebody else may have made it while we waited for our turn. */
-	LockRelationOid(parent, ShareUpdateExclusiveLock);
+	wait_for_turn(parent);
 	if (month_exists(month))
 		return false;
 
@@ -245,6 +249,18 @@ make_month(Oid parent, Month month)
 	execute(psprintf(attach_month, name, parent_name, first, next),
 			SPI_OK_UTILITY);
 	return true;
+}
+
+static void
+wait_for_turn(Oid parent)
+{
+	int			level = NewGUCNestLevel();
+
+	(void) set_config_option("lock_timeout", TURN_TIMEOUT,
+							 PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	LockRelationOid(parent, ShareUpdateExclusiveLock);
+	AtEOXact_GUC(true, level);
 }
 
 /* Under the origin that is never replicated. */
@@ -283,8 +299,8 @@ month_exists(Month month)
 	return OidIsValid(schema) && OidIsValid(get_relname_relid(name, schema));
 }
 
-static Month
-month_of(TimestampTz time)
+int
+msg_month_of(TimestampTz time)
 {
 	struct pg_tm tm;
 	fsec_t		fsec;
@@ -296,8 +312,8 @@ month_of(TimestampTz time)
 	return tm.tm_year * MONTHS_PER_YEAR + tm.tm_mon - 1;
 }
 
-static TimestampTz
-month_start(Month month)
+TimestampTz
+msg_month_start(int month)
 {
 	int			day = date2j(month / MONTHS_PER_YEAR,
 							 month % MONTHS_PER_YEAR + 1, 1);
@@ -317,15 +333,16 @@ month_first_id(Month month)
 {
 	pg_uuid_t	id;
 
-	msg_uuid_v7_floor(month_start(month), &id);
+	msg_uuid_v7_floor(msg_month_start(month), &id);
 	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&id)));
 }
 
 static char *
 qualified_name(Oid relation)
 {
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)),
-									  get_rel_name(relation));
+	char	   *schema = get_namespace_name(get_rel_namespace(relation));
+
+	return quote_qualified_identifier(schema, get_rel_name(relation));
 }
 
 void
@@ -356,8 +373,8 @@ static bool
 present_exists(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	Month		present = month_of(now);
-	Month		tomorrow = month_of(now + USECS_PER_DAY);
+	Month		present = msg_month_of(now);
+	Month		tomorrow = msg_month_of(now + USECS_PER_DAY);
 
 	return month_exists(present) &&
 		(tomorrow == present || month_exists(tomorrow));
@@ -431,6 +448,7 @@ make_here(void)
 	PG_CATCH();
 	{
 		ErrorData  *error;
+		Oid			schema;
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
@@ -446,8 +464,8 @@ make_here(void)
 		ThrowErrorData(error);
 		FreeErrorData(error);
 
-		LockRelationOid(get_relname_relid(DEFAULT_PARTITION,
-										  get_namespace_oid(MSG_SCHEMA, false)),
+		schema = get_namespace_oid(MSG_SCHEMA, false);
+		LockRelationOid(get_relname_relid(DEFAULT_PARTITION, schema),
 						RowExclusiveLock);
 	}
 	PG_END_TRY();
@@ -458,9 +476,9 @@ static void
 call_create_partitions(void)
 {
 	Oid			types[] = {INT4OID, BOOLOID};
-	Oid			function = LookupFuncName(list_make2(makeString(MSG_SCHEMA),
-													 makeString("create_partitions")),
-										  2, types, true);
+	List	   *name = list_make2(makeString(MSG_SCHEMA),
+								  makeString("create_partitions"));
+	Oid			function = LookupFuncName(name, 2, types, true);
 
 	if (OidIsValid(function))
 		OidFunctionCall2(function, Int32GetDatum(MONTHS_AHEAD),

@@ -53,6 +53,8 @@ static int	count_expired(const TimestampTz *times, int ntimes,
 						  TimestampTz now);
 static int	count_possible(const TimestampTz *times, int ntimes,
 						   TimestampTz now);
+static ArrayType *make_log(const TimestampTz *times, int ntimes,
+						   TimestampTz last);
 static void refuse(TimestampTz retry_at, TimestampTz now);
 
 void
@@ -86,8 +88,6 @@ msg_push_sent_at(PG_FUNCTION_ARGS)
 	TimestampTz *times = (TimestampTz *) ARR_DATA_PTR(log);
 	int			ntimes = ArrayGetNItems(ARR_NDIM(log), ARR_DIMS(log));
 	int			expired;
-	Datum	   *kept;
-	int			nkept = 0;
 
 	if (ARR_HASNULL(log) || ARR_ELEMTYPE(log) != TIMESTAMPTZOID)
 		elog(ERROR, "unexpected array in send_log");
@@ -99,14 +99,7 @@ msg_push_sent_at(PG_FUNCTION_ARGS)
 		refuse(times[ntimes - msg_rate_limit] +
 			   msg_rate_limit_window * USECS_PER_SEC, now);
 
-	kept = palloc(sizeof(Datum) * (ntimes - expired + 1));
-	for (int i = expired; i < ntimes; i++)
-		kept[nkept++] = TimestampTzGetDatum(times[i]);
-	kept[nkept++] = TimestampTzGetDatum(now);
-
-	PG_RETURN_ARRAYTYPE_P(construct_array(kept, nkept, TIMESTAMPTZOID,
-										  sizeof(TimestampTz),
-										  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	PG_RETURN_ARRAYTYPE_P(make_log(times + expired, ntimes - expired, now));
 }
 
 /* Times ascend, so those that left the window are in front. */
@@ -127,6 +120,27 @@ count_possible(const TimestampTz *times, int ntimes, TimestampTz now)
 	while (ntimes > 0 && times[ntimes - 1] > now)
 		ntimes--;
 	return ntimes;
+}
+
+/* The times and one more. */
+static ArrayType *
+make_log(const TimestampTz *times, int ntimes, TimestampTz last)
+{
+	Size		size = ARR_OVERHEAD_NONULLS(1) +
+		(ntimes + 1) * sizeof(TimestampTz);
+	ArrayType  *log = palloc0(size);
+	TimestampTz *data;
+
+	SET_VARSIZE(log, size);
+	log->ndim = 1;
+	log->elemtype = TIMESTAMPTZOID;
+	ARR_DIMS(log)[0] = ntimes + 1;
+	ARR_LBOUND(log)[0] = 1;
+
+	data = (TimestampTz *) ARR_DATA_PTR(log);
+	memcpy(data, times, ntimes * sizeof(TimestampTz));
+	data[ntimes] = last;
+	return log;
 }
 
 /* The gateway finds the number of seconds in the detail. */

@@ -12,6 +12,7 @@
 #include "commands/trigger.h"
 #include "utils/uuid.h"
 
+#include "compat.h"
 #include "spi_plans.h"
 
 #define RULE_MAX_CHANGES	16
@@ -34,6 +35,23 @@ typedef struct RuleRow
 
 /* Checks that it is called as a row trigger. */
 extern void rule_start(RuleRow *row, FunctionCallInfo fcinfo);
+
+/*
+ * Run a rule of a row trigger, as the owner of the trigger's function, under
+ * our search_path, and with SPI connected.  The trigger's argument is the
+ * extension's schema.
+ */
+typedef Datum (*Rule) (RuleRow *row);
+extern Datum rule_run(FunctionCallInfo fcinfo, Rule rule);
+
+/* The trigger's function, which runs the rule. */
+#define RULE(function, rule) \
+PG_FUNCTION_INFO_V1(function); \
+Datum \
+function(PG_FUNCTION_ARGS) \
+{ \
+	return rule_run(fcinfo, rule); \
+}
 
 /* A column of a tuple; NULL when it is null. */
 extern Datum *rule_get(const RuleRow *row, HeapTuple tuple, const char *name);
@@ -64,6 +82,6 @@ extern bool rule_is_internal(void);
 extern uint64 rule_write_internal(MsgPlan *plan, Datum *values,
 								  const char *nulls);
 
-extern void rule_refuse(const char *message) pg_attribute_noreturn();
+pg_noreturn extern void rule_refuse(const char *message);
 
 #endif							/* OPENHR_MSG_RULES_H */

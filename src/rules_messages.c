@@ -30,7 +30,6 @@
 
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
@@ -40,6 +39,7 @@
 #include "identity.h"
 #include "messages.h"
 #include "openhr_msg.h"
+#include "partitions.h"
 #include "rate_limit.h"
 #include "rules.h"
 #include "spi_plans.h"
@@ -53,15 +53,19 @@ typedef struct Place
 	bool		is_archived;
 } Place;
 
+static Datum message_before_insert(RuleRow *row);
+static Datum message_before_update(RuleRow *row);
+static Datum message_before_delete(RuleRow *row);
 static void keep_given_place(const RuleRow *row);
 static void check_message(const RuleRow *row, bool is_service);
-static void refuse_null(void) pg_attribute_noreturn();
+pg_noreturn static void refuse_null(void);
 static pg_uuid_t set_sender(RuleRow *row);
-static void require_voice(const pg_uuid_t *conversation_id,
-						  const pg_uuid_t *profile_id);
 static void require_reply_target(const RuleRow *row);
 static void record_key(const RuleRow *row, const pg_uuid_t *sender);
-static Place next_place(const RuleRow *row, bool is_service);
+static Place next_place(const pg_uuid_t *conversation_id);
+static Place next_place_of(const pg_uuid_t *conversation_id,
+						   const pg_uuid_t *profile_id);
+static Place get_place(void);
 static void require_month(const RuleRow *row, TimestampTz time);
 static void advance_own_marker(const pg_uuid_t *conversation_id,
 							   const pg_uuid_t *profile_id,
@@ -73,57 +77,47 @@ static void delete_message(RuleRow *row);
 static void edit_message(RuleRow *row);
 static void set_version(RuleRow *row);
 
-PG_FUNCTION_INFO_V1(msg_message_before_insert);
+RULE(msg_message_before_insert, message_before_insert)
 
-Datum
-msg_message_before_insert(PG_FUNCTION_ARGS)
+static Datum
+message_before_insert(RuleRow *row)
 {
-	RuleRow		row;
 	bool		is_service = msg_is_service();
 	pg_uuid_t  *conversation_id;
 	pg_uuid_t	sender;
 	Place		place;
-	Datum		result;
 
-	rule_start(&row, fcinfo);
 	msg_wakeup_at_commit();
-	SPI_connect();
 
-	if (is_service && rule_get(&row, row.new, "seq") != NULL)
+	if (is_service && rule_get(row, row->new, "seq") != NULL)
 	{
-		keep_given_place(&row);
-		SPI_finish();
-		return PointerGetDatum(row.new);
+		keep_given_place(row);
+		return PointerGetDatum(row->new);
 	}
 
-	check_message(&row, is_service);
-	conversation_id = rule_get_uuid(&row, row.new, "conversation_id");
-	if (!is_service)
+	check_message(row, is_service);
+	conversation_id = rule_get_uuid(row, row->new, "conversation_id");
+	if (is_service)
+		place = next_place(conversation_id);
+	else
 	{
-		sender = set_sender(&row);
-		require_voice(conversation_id, &sender);
-	}
-	require_reply_target(&row);
-	if (!is_service)
-	{
+		sender = set_sender(row);
+		record_key(row, &sender);
 		msg_limit_send(&sender);
-		record_key(&row, &sender);
+		place = next_place_of(conversation_id, &sender);
 	}
-
-	place = next_place(&row, is_service);
+	require_reply_target(row);
 	if (!is_service)
 	{
-		require_month(&row, place.time);
+		require_month(row, place.time);
 		advance_own_marker(conversation_id, &sender, &place);
-		reset_servers_columns(&row);
+		reset_servers_columns(row);
 	}
-	rule_set(&row, "seq", Int64GetDatum(place.seq));
-	rule_set(&row, "version", Int64GetDatum(place.version));
-	rule_set(&row, "created_at", TimestampTzGetDatum(place.time));
+	rule_set(row, "seq", Int64GetDatum(place.seq));
+	rule_set(row, "version", Int64GetDatum(place.version));
+	rule_set(row, "created_at", TimestampTzGetDatum(place.time));
 
-	result = rule_result(&row, row.new);
-	SPI_finish();
-	return result;
+	return rule_result(row, row->new);
 }
 
 /* A row that comes back from a dump, or from elsewhere. */
@@ -132,17 +126,20 @@ keep_given_place(const RuleRow *row)
 {
 	static MsgPlan plan = MSG_PLAN(
 		"UPDATE conversations SET last_seq = greatest(last_seq, $2),"
-		" last_version = greatest(last_version, $3)"
-		" WHERE id = $1 AND (last_seq < $2 OR last_version < $3)",
-		UUIDOID, INT8OID, INT8OID);
+		" last_version = greatest(last_version, $3),"
+		" updated_at = greatest(updated_at, $4)"
+		" WHERE id = $1"
+		" AND (last_seq < $2 OR last_version < $3 OR updated_at < $4)",
+		UUIDOID, INT8OID, INT8OID, TIMESTAMPTZOID);
 	Datum	   *conversation_id = rule_get(row, row->new, "conversation_id");
 	Datum	   *version = rule_get(row, row->new, "version");
+	Datum	   *time = rule_get(row, row->new, "created_at");
 
 	/* Without these the row is refused by their NOT NULL. */
-	if (conversation_id != NULL && version != NULL)
+	if (conversation_id != NULL && version != NULL && time != NULL)
 	{
 		Datum		values[] = {
-			*conversation_id, *rule_get(row, row->new, "seq"), *version
+			*conversation_id, *rule_get(row, row->new, "seq"), *version, *time
 		};
 
 		rule_write_internal(&plan, values, NULL);
@@ -196,25 +193,6 @@ set_sender(RuleRow *row)
 	return profile_id;
 }
 
-/* A participant who is not muted; stays one until the transaction ends. */
-static void
-require_voice(const pg_uuid_t *conversation_id, const pg_uuid_t *profile_id)
-{
-	static MsgPlan plan = MSG_PLAN(
-		"SELECT is_muted FROM conversation_participants"
-		" WHERE conversation_id = $1 AND profile_id = $2 FOR KEY SHARE",
-		UUIDOID, UUIDOID);
-	Datum		values[] = {
-		UUIDPGetDatum(conversation_id), UUIDPGetDatum(profile_id)
-	};
-	bool		isnull;
-
-	if (msg_plan_write(&plan, values, NULL) == 0)
-		rule_refuse("not a participant of the conversation");
-	if (DatumGetBool(msg_plan_column(1, &isnull)))
-		rule_refuse("muted in the conversation");
-}
-
 static void
 require_reply_target(const RuleRow *row)
 {
@@ -251,7 +229,7 @@ record_key(const RuleRow *row, const pg_uuid_t *sender)
 	Datum	   *metadata = rule_get(row, row->new, "metadata");
 	MsgKey		key;
 
-	if (client_message_id == NULL || id == NULL)
+	if (client_message_id == NULL || id == NULL || msg_has_claimed(id))
 		return;
 
 	key.conversation_id = *rule_get(row, row->new, "conversation_id");
@@ -262,54 +240,79 @@ record_key(const RuleRow *row, const pg_uuid_t *sender)
 					   rule_get_text(row, row->new, "content"),
 					   rule_get_text(row, row->new, "content_type"),
 					   rule_get_uuid(row, row->new, "reply_to_message_id"),
-					   metadata == NULL ? NULL : DatumGetJsonbP(*metadata)) &&
-		memcmp(&message_id, id, UUID_LEN) != 0)
+					   metadata == NULL ? NULL : DatumGetJsonbP(*metadata)))
 		ereport(ERROR,
 				errcode(ERRCODE_MSG_CONFLICT),
 				errmsg("client message id was used already"));
 }
 
+#define TAKE_PLACE \
+	"UPDATE conversations c SET last_seq = c.last_seq + 1," \
+	" last_version = c.last_version + 1," \
+	" updated_at = greatest(clock_timestamp(), c.updated_at)"
+#define PLACE \
+	" RETURNING c.last_seq, c.last_version, c.updated_at, c.is_archived"
+
+/* For a service. */
 static Place
-next_place(const RuleRow *row, bool is_service)
+next_place(const pg_uuid_t *conversation_id)
 {
 	static MsgPlan plan = MSG_PLAN(
-		"UPDATE conversations SET last_seq = last_seq + 1,"
-		" last_version = last_version + 1,"
-		" updated_at = greatest(clock_timestamp(), updated_at)"
-		" WHERE id = $1"
-		" RETURNING last_seq, last_version, updated_at, is_archived",
+		TAKE_PLACE " WHERE c.id = $1" PLACE,
 		UUIDOID);
-	Datum	   *conversation_id = rule_get(row, row->new, "conversation_id");
-	Place		place;
-	bool		isnull;
+	Datum		values[] = {UUIDPGetDatum(conversation_id)};
 
-	if (rule_write_internal(&plan, conversation_id, NULL) == 0)
+	if (rule_write_internal(&plan, values, NULL) == 0)
 		ereport(ERROR,
 				errcode(ERRCODE_MSG_NOT_FOUND),
 				errmsg("conversation does not exist"));
+	return get_place();
+}
 
-	place.seq = DatumGetInt64(msg_plan_column(1, &isnull));
-	place.version = DatumGetInt64(msg_plan_column(2, &isnull));
-	place.time = DatumGetTimestampTz(msg_plan_column(3, &isnull));
-	place.is_archived = DatumGetBool(msg_plan_column(4, &isnull));
+/*
+ * For a participant who is not muted, and who stays one until the transaction
+ * ends.  One statement, as this is what every message waits for.
+ */
+static Place
+next_place_of(const pg_uuid_t *conversation_id, const pg_uuid_t *profile_id)
+{
+	static MsgPlan plan = MSG_PLAN(
+		TAKE_PLACE " FROM (SELECT is_muted FROM conversation_participants"
+		" WHERE conversation_id = $1 AND profile_id = $2 FOR KEY SHARE) p"
+		" WHERE c.id = $1 AND NOT p.is_muted" PLACE,
+		UUIDOID, UUIDOID);
+	Datum		values[] = {
+		UUIDPGetDatum(conversation_id), UUIDPGetDatum(profile_id)
+	};
+	MsgCaller	caller = {.profile_id = *profile_id};
+	Place		place;
 
-	if (place.is_archived && !is_service)
+	if (rule_write_internal(&plan, values, NULL) == 0)
+	{
+		msg_require_participant(&caller, conversation_id);
+		rule_refuse("muted in the conversation");
+	}
+
+	place = get_place();
+	if (place.is_archived)
 		ereport(ERROR,
 				errcode(ERRCODE_MSG_CONFLICT),
 				errmsg("conversation is archived"));
 	return place;
 }
 
-/* In UTC, like the borders of partitions. */
-static int
-month_of(TimestampTz time)
+static Place
+get_place(void)
 {
-	struct pg_tm tm;
-	fsec_t		fsec;
+	bool		isnull;
 
-	if (timestamp2tm(time, NULL, &tm, &fsec, NULL, NULL) != 0)
-		return 0;
-	return tm.tm_year * MONTHS_PER_YEAR + tm.tm_mon;
+	return (Place)
+	{
+		.seq = DatumGetInt64(msg_plan_column(1, &isnull)),
+		.version = DatumGetInt64(msg_plan_column(2, &isnull)),
+		.time = DatumGetTimestampTz(msg_plan_column(3, &isnull)),
+		.is_archived = msg_plan_bool(4),
+	};
 }
 
 static void
@@ -317,7 +320,7 @@ require_month(const RuleRow *row, TimestampTz time)
 {
 	pg_uuid_t  *id = rule_get_uuid(row, row->new, "id");
 
-	if (id == NULL || month_of(msg_uuid_v7_time(id)) != month_of(time))
+	if (id == NULL || msg_month_of(msg_uuid_v7_time(id)) != msg_month_of(time))
 		ereport(ERROR,
 				errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				errmsg("the month of the message's id is not the current one"),
@@ -352,29 +355,24 @@ reset_servers_columns(RuleRow *row)
 	rule_set_null(row, "read_at");
 }
 
-PG_FUNCTION_INFO_V1(msg_message_before_update);
+RULE(msg_message_before_update, message_before_update)
 
 /* An UPDATE that changes nothing writes nothing. */
-Datum
-msg_message_before_update(PG_FUNCTION_ARGS)
+static Datum
+message_before_update(RuleRow *row)
 {
-	RuleRow		row;
 	bool		is_service = msg_is_service() || rule_is_internal();
 	Datum		result = PointerGetDatum(NULL);
 
-	rule_start(&row, fcinfo);
-
-	SPI_connect();
 	if (is_service)
-		change_as_service(&row);
+		change_as_service(row);
 	else
-		change_as_profile(&row);
-	if (row.nchanges > 0)
+		change_as_profile(row);
+	if (row->nchanges > 0)
 	{
-		result = rule_result(&row, is_service ? row.new : row.old);
+		result = rule_result(row, is_service ? row->new : row->old);
 		msg_wakeup_at_commit();
 	}
-	SPI_finish();
 	return result;
 }
 
@@ -484,20 +482,17 @@ set_version(RuleRow *row)
 	rule_set(row, "updated_at", msg_plan_column(2, &isnull));
 }
 
-PG_FUNCTION_INFO_V1(msg_message_before_delete);
+RULE(msg_message_before_delete, message_before_delete)
 
 /* Messages are deleted by tombstones; rows go with their conversation. */
-Datum
-msg_message_before_delete(PG_FUNCTION_ARGS)
+static Datum
+message_before_delete(RuleRow *row)
 {
-	RuleRow		row;
-
-	rule_start(&row, fcinfo);
 	if (!msg_is_service() && !rule_is_internal())
 		ereport(ERROR,
 				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				errmsg("only a service may delete the row of a message"),
 				errhint("Use openhr_msg.delete_message(), or set \"is_deleted\"."));
 	msg_wakeup_at_commit();
-	return PointerGetDatum(row.old);
+	return PointerGetDatum(row->old);
 }

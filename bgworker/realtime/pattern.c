@@ -20,7 +20,7 @@
 #define MAX_NESTING			32
 #define MAX_COMPILED		8192	/* bytes */
 #define MAX_HEAP			1024	/* kilobytes, while matching */
-#define BYTES_PER_EFFORT	8
+#define BYTES_PER_EFFORT	2
 
 /* The compiled form is all there is to a pattern. */
 #define pattern_code(p)		((pcre2_code *) (void *) (p))

@@ -20,7 +20,7 @@
 #include "rooms.h"
 
 #define SHARED_BUCKETS	1024
-#define ROUTE_EFFORT	200000	/* a millisecond or two */
+#define ROUTE_EFFORT	100000	/* a few milliseconds at the very worst */
 
 /* A frame made for the event being routed, and what it was made for. */
 typedef struct shared

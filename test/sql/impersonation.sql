@@ -291,6 +291,69 @@ ANALYZE regress_mallory.trap;
 SELECT DISTINCT who IS NULL, fault FROM regress_mallory.log;
 SELECT openhr_msg.uid();
 
+SELECT openhr_msg.authenticate(NULL);
+
+-- Who is a service: power() says whose conversations one may list.
+SET request.jwt.claims = '';
+CREATE FUNCTION power() RETURNS text LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	RETURN CASE (SELECT count(*) FROM openhr_msg.list_conversations())
+		WHEN 0 THEN 'own' ELSE 'all' END;
+EXCEPTION WHEN invalid_authorization_specification THEN
+	RETURN SQLERRM;
+END
+$$;
+INSERT INTO conversations (title) VALUES ('only a service sees this');
+SELECT power();
+
+-- A superuser who takes on an identity is no longer one.
+SET request.jwt.claims = '{"sub": "b0000000-0000-0000-0000-000000000002", "role": "authenticated"}';
+SELECT power();
+SET request.jwt.claims = '{"sub": "b0000000-0000-0000-0000-000000000002", "role": "service_role"}';
+SELECT power();
+SET request.jwt.claims = '{"role": "anon"}';
+SELECT power();
+SET request.jwt.claims = '{"role": "no such role"}';
+SELECT power();
+SET request.jwt.claims = '{}';
+SELECT power();
+SET request.jwt.claims = '{"role": "service_role"}';
+SELECT power();
+SELECT openhr_msg.authenticate(:'bob_token') ->> 'sub';
+SELECT power();
+SELECT openhr_msg.authenticate(:'service_token') ->> 'role';
+SELECT power();
+SELECT openhr_msg.authenticate(NULL);
+
+-- PostgREST with a service's token, and without its role.
+GRANT openhr_msg_authenticator, service_role TO regress_web;
+\c - regress_web
+SET request.jwt.claims = '{"role": "service_role"}';
+SET ROLE authenticated;
+SELECT power();
+SET ROLE service_role;
+SELECT power();
+SET request.jwt.claims = '{"role": "authenticated"}';
+SELECT power();
+
+-- Neither a service's token nor a service's function makes one of mallory.
+\c - :admin
+CREATE FUNCTION borrowed() RETURNS text LANGUAGE sql SECURITY DEFINER
+RETURN power();
+\c - regress_mallory
+SELECT openhr_msg.authenticate(:'service_token') ->> 'role';
+SELECT power();
+SELECT borrowed();
+SELECT openhr_msg.authenticate(NULL);
+SELECT borrowed();
+
+-- Nor does a service that maintains what is mallory's.
+CREATE MATERIALIZED VIEW regress_mallory.view AS SELECT power();
+\c - :admin
+SELECT power();
+REFRESH MATERIALIZED VIEW regress_mallory.view;
+SELECT * FROM regress_mallory.view;
+
 \set ECHO none
 \set QUIET on
 \c :home

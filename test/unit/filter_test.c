@@ -283,7 +283,7 @@ patience(void)
 	change_set(&c, e, columns);
 	for (size_t i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++)
 	{
-		uint32_t	effort = 200000;
+		uint32_t	effort = 100000;
 		buf			problem;
 		filter	   *f;
 

@@ -1,0 +1,192 @@
+/*-------------------------------------------------------------------------
+ *
+ * oom_test.c
+ *	  Memory that runs out, at each place where it can.
+ *
+ * The program is linked so that requests of the code under test come here
+ * first; one run fails the first, the next the second, and so on, either that
+ * one only or all from then on.  Whatever happens, who was told that she is
+ * subscribed gets each change, or is cut.
+ *
+ * jansson's requests are left alone: it does not notice when it cannot save a
+ * character of a string, which makes a wrong text and nothing worse.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+extern void *__real_malloc(size_t size);
+extern void *__real_calloc(size_t n, size_t size);
+extern void *__real_realloc(void *p, size_t size);
+extern char *__real_strdup(const char *s);
+extern char *__real_strndup(const char *s, size_t n);
+
+static bool armed;
+static bool all_fail;
+static int	requests_left;
+
+static bool
+fails(void)
+{
+	if (!armed)
+		return false;
+	if (requests_left > 0)
+		requests_left--;
+	else if (requests_left == 0)
+	{
+		if (!all_fail)
+			requests_left = -1;
+		return true;
+	}
+	return false;
+}
+
+void *
+__wrap_malloc(size_t size)
+{
+	return fails() ? NULL : __real_malloc(size);
+}
+
+void *
+__wrap_calloc(size_t n, size_t size)
+{
+	return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *
+__wrap_realloc(void *p, size_t size)
+{
+	return fails() ? NULL : __real_realloc(p, size);
+}
+
+char *
+__wrap_strdup(const char *s)
+{
+	return fails() ? NULL : __real_strdup(s);
+}
+
+char *
+__wrap_strndup(const char *s, size_t n)
+{
+	return fails() ? NULL : __real_strndup(s, n);
+}
+
+/* What the test itself asks for is always given. */
+#define malloc	__real_malloc
+#define calloc	__real_calloc
+#undef strdup
+#define strdup	__real_strdup
+#undef strndup
+#define strndup	__real_strndup
+
+#include "hub_world.h"
+
+#define ITEMS \
+	"{\"event\":\"*\",\"schema\":\"public\"}," \
+	"{\"event\":\"*\",\"schema\":\"public\",\"table\":\"messages\"," \
+	"\"select\":[\"content\"],\"filter\":\"conversation_id=eq." \
+	"00000000-0000-0000-0000-000000000001,content=like.h%%," \
+	"seq=in.(1,7),metadata=neq.{}\"}"
+
+static bool
+was_cut(const world *w, const hub_conn *conn)
+{
+	for (int i = 0; i < w->nclosed; i++)
+	{
+		if (w->closed[i].conn == conn)
+			return true;
+	}
+	return false;
+}
+
+/* Is there a frame with this text among those that wait? */
+static bool
+was_told(world *w, hub_conn *conn, const char *text)
+{
+	const char *got;
+	bool		told = false;
+
+	while ((got = world_read(w, conn)) != NULL)
+		told |= strstr(got, text) != NULL;
+	return told;
+}
+
+static bool
+run(int first_failure, bool rest_too)
+{
+	char	   *token = token_for("authenticated", 1, NOW + 600);
+	world	   *w;
+	hub_conn   *c = NULL;
+	hub_conn   *service = NULL;
+	char		text[2048];
+	bool		told;
+	bool		good = true;
+
+	requests_left = first_failure;
+	all_fail = rest_too;
+	armed = true;
+	w = world_new_bare();
+	if (w->h != NULL && world_describe(w))
+	{
+		hub_set_live(w->h, true);
+		c = world_open(w, 2, 2);
+		service = world_open_role(w, 1, "service_role", 0);
+	}
+	if (c != NULL && service != NULL)
+	{
+		snprintf(text, sizeof(text), "[\"1\",\"1\",\"realtime:x\",\"phx_join\","
+				 "{\"config\":{\"postgres_changes\":[" ITEMS "]},"
+				 "\"access_token\":\"%s\"}]", token);
+		world_send(w, c, text);
+		world_send(w, service, "{\"topic\":\"realtime:x\",\"event\":"
+				   "\"phx_join\",\"payload\":{\"config\":{\"postgres_changes\":["
+				   ITEMS "]}},\"ref\":\"1\"}");
+		if (w->nasked > 0)
+		{
+			world_commit_one(w, event_participant(EVENT_INSERT, 3, 1));
+			world_answer_at(w, 0, (const int[]) {1, 2}, 2, w->lsn, w->xid,
+							w->xid + 1, &w->xid, 1);
+		}
+		world_wait(w, 1);
+		if (w->nasked > 1)
+			world_answer(w, (const int[]) {1, 2, 3}, 3);
+		told = was_told(w, c, "Subscribed");
+		world_commit_one(w, event_message(1, "hello"));
+		good &= !told || was_cut(w, c) || was_told(w, c, "hello");
+		world_commit_one(w, event_message(3, "in three"));
+		good &= !told || was_cut(w, c) || was_told(w, c, "in three");
+		world_commit_one(w, event_participant(EVENT_INSERT, 4, 1));
+		world_commit_one(w, event_message(4, "in four"));
+		good &= !told || was_cut(w, c) || was_told(w, c, "in four");
+		world_commit_one(w, event_participant(EVENT_DELETE, 1, 1));
+		world_commit_one(w, event_message(1, "secret"));
+		good &= !was_told(w, c, "secret");
+		world_send(w, c, "[\"1\",\"3\",\"realtime:x\",\"access_token\","
+				   "{\"access_token\":\"\"}]");
+		world_send(w, c, "[\"1\",\"2\",\"realtime:y\",\"phx_leave\",{}]");
+		world_wait(w, 3);
+		hub_conn_close(c);
+	}
+	armed = false;
+	world_free(w);
+	free(token);
+	check(good, "request %d fails%s: nothing is lost, nothing too much",
+		  first_failure, rest_too ? ", and all after it" : "");
+	return requests_left < 0;
+}
+
+int
+main(void)
+{
+	int			n = 0;
+
+	while (run(n, false))
+		n++;
+	check(n > 100, "there were many requests (%d)", n);
+	for (int i = 0; i < n; i++)
+		run(i, true);
+	return check_done();
+}
