@@ -79,6 +79,8 @@ open_conversation(RuleRow *row)
 	*profile_id = msg_require_profile();
 	if (creator != NULL && !is_self(creator))
 		rule_refuse("cannot open a conversation as another profile");
+	if (type != NULL)
+		msg_check_conversation_type(type);
 	if (type != NULL && msg_text_equals(type, "system"))
 		rule_refuse("only a service may open a conversation of type \"system\"");
 	if (title != NULL)
