@@ -114,6 +114,7 @@ static void on_closed(void *arg, void *user);
 static bool on_load_user(void *arg, uint64_t ticket,
 						 const uint8_t profile_id[16]);
 static void on_dirty(void *arg, hub_conn *conn);
+static void on_drain(void *arg, hub_conn *conn);
 static void on_close(void *arg, hub_conn *conn, int code, const char *reason);
 static void on_answer(const MsgCall *call, bool success,
 					  const void *payload, Size len);
@@ -172,6 +173,7 @@ make_hub(void)
 	static const hub_ops ops = {
 		.load_user = on_load_user,
 		.dirty = on_dirty,
+		.drain = on_drain,
 		.close = on_close,
 		.log = note,
 	};
@@ -586,6 +588,12 @@ static void
 on_dirty(void *arg, hub_conn *conn)
 {
 	server_want_write(hub_conn_socket(conn));
+}
+
+static void
+on_drain(void *arg, hub_conn *conn)
+{
+	server_write(hub_conn_socket(conn));
 }
 
 /* A reader that is behind would only see the reason when it is too late. */

@@ -16,8 +16,8 @@
  * conversation as its reader sees it: with the reader's own markers, the last
  * message and the participants.  Nothing in it is counted: unread is the
  * difference of two numbers that are there anyway.  The last message is
- * looked up by its seq in the month where it should be and the later ones,
- * and in all of them only if it is not there; see pages.c.
+ * looked up by its seq in the month where it should be, and in all of them
+ * only if it is not there; see pages.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -196,7 +196,7 @@ check_conversation_type(const text *type, int participants,
 	" c.last_seq - me.last_read_seq," \
 	" coalesce((SELECT m FROM messages m" \
 	" WHERE m.conversation_id = c.id AND m.seq = c.last_seq" \
-	" AND m.id >= month.first_id)," \
+	" AND m.id >= month.first_id AND m.id < month.next_id)," \
 	" (SELECT m FROM messages m" \
 	" WHERE m.conversation_id = c.id AND m.seq = c.last_seq" \
 	" AND c.last_seq > 0))," \
@@ -209,7 +209,9 @@ check_conversation_type(const text *type, int participants,
 	" CROSS JOIN LATERAL (SELECT openhr_msg.uuid_v7_floor(coalesce(" \
 	" (SELECT m.month FROM openhr_msg.conversation_months m" \
 	" WHERE m.conversation_id = c.id AND m.first_seq <= c.last_seq" \
-	" ORDER BY m.first_seq DESC LIMIT 1), c.created_at)) AS first_id" \
+	" ORDER BY m.first_seq DESC LIMIT 1), c.created_at)) AS first_id," \
+	" openhr_msg.uuid_v7_floor(date_trunc('month', c.updated_at, 'UTC')" \
+	" + interval '1 month') AS next_id" \
 	" OFFSET 0) AS month"
 
 #define PAGE_OF_CONVERSATIONS \
@@ -353,16 +355,18 @@ msg_add_participant(PG_FUNCTION_ARGS)
 		PG_GETARG_DATUM(2)
 	};
 	char		nulls[] = {' ', ' ', PG_ARGISNULL(2) ? 'n' : ' '};
+	bool		is_manager;
 
 	if (!PG_ARGISNULL(2))
 		check_role(PG_GETARG_TEXT_PP(2));
 
 	SPI_connect();
-	require_manager(msg_require_participant(&caller, conversation_id));
+	is_manager = msg_require_participant(&caller, conversation_id);
 	if (is_one_to_one(conversation_id))
 		ereport(ERROR,
 				errcode(ERRCODE_MSG_CONFLICT),
 				errmsg("a one-to-one conversation has two participants"));
+	require_manager(is_manager);
 	if (msg_plan_write(&plan, values, nulls) == 0)
 		msg_plan_write(&unchanged_plan, values, NULL);
 	return msg_plan_finish();

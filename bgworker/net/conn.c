@@ -360,28 +360,30 @@ end(server_conn *conn, const void *bytes, size_t len, conn_state next)
 	mark_due(conn);
 }
 
-/*
- * Write what there is, until the socket takes no more.  What is queued for an
- * open connection precedes its close frame.
- */
+/* Write what the owner has, until the socket takes no more. */
 void
-conn_flush(server_conn *conn)
+server_write(server_conn *conn)
 {
 	server	   *srv = conn->srv;
 
-	if (conn->choked || conn->dead)
-		return;
-
-	while (conn->user)
+	while (conn->user && !conn->choked && !conn->dead)
 	{
 		size_t		len = srv->ops.fill(srv->arg, conn->user,
 										srv->out, sizeof(srv->out));
 
 		if (len == 0)
 			break;
-		if (!write_bytes(conn, srv->out, len))
-			return;
+		write_bytes(conn, srv->out, len);
 	}
+}
+
+/* Write what there is; what is queued precedes the close frame. */
+void
+conn_flush(server_conn *conn)
+{
+	server_write(conn);
+	if (conn->choked || conn->dead)
+		return;
 
 	if (conn->last)
 	{
@@ -395,7 +397,6 @@ conn_flush(server_conn *conn)
 		if (!written)
 			return;
 	}
-
 	if (conn->ended)
 		finish(conn);
 }

@@ -91,6 +91,12 @@ extern void server_close(server_conn *conn, int code, const char *reason);
 extern void server_cut(server_conn *conn, int code, const char *reason);
 extern void server_flush(server *srv);
 
+/*
+ * Fill and write now, as far as the socket takes it; whatever comes of it, the
+ * connection is there until the next server_run() or server_flush().
+ */
+extern void server_write(server_conn *conn);
+
 /* Tell every client at once; the process is about to exit. */
 extern void server_shutdown(server *srv, int code, const char *reason);
 

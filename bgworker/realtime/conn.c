@@ -38,6 +38,16 @@ typedef struct refusal
  * ----------
  */
 
+/* A single frame may be larger than the limit. */
+static bool
+overflows(const hub_conn *conn, const frame *f)
+{
+	size_t		waiting = queue_bytes(&conn->queue);
+
+	return f != NULL && waiting > 0 &&
+		waiting + f->len > conn->hub->config.max_queue_bytes;
+}
+
 /* Queue a frame; NULL stands for one that there was no memory for. */
 void
 conn_push(hub_conn *conn, frame *f, const uint8_t *tag)
@@ -48,9 +58,12 @@ conn_push(hub_conn *conn, frame *f, const uint8_t *tag)
 	if (conn->cut)
 		return;
 
-	/* A single frame may be larger than the limit. */
-	if (f != NULL && waiting > 0 &&
-		waiting + f->len > h->config.max_queue_bytes)
+	if (overflows(conn, f))
+	{
+		h->ops.drain(h->arg, conn);
+		waiting = queue_bytes(&conn->queue);
+	}
+	if (overflows(conn, f))
 	{
 		h->stats.slow_readers++;
 		conn_cut(conn, HUB_CLOSE_TRY_LATER, "reader too slow");

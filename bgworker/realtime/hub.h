@@ -57,6 +57,12 @@ typedef struct hub_ops
 	void		(*dirty) (void *arg, hub_conn *conn);
 
 	/*
+	 * The queue is full, perhaps only because so much came at once: write now
+	 * what the socket takes.  The connection stays, whatever comes of it.
+	 */
+	void		(*drain) (void *arg, hub_conn *conn);
+
+	/*
 	 * Close this connection soon, never from within this call.  The hub has
 	 * emptied its queue, except for frames that must precede the close.
 	 */

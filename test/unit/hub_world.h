@@ -65,6 +65,7 @@ typedef struct world
 	int			nasked;
 	asked	   *asked;
 	int			ndirty;
+	bool		drains;			/* sockets take what they are given */
 	int			nclosed;
 	closed	   *closed;
 	uint64_t	lsn;			/* of the last commit */
@@ -91,6 +92,17 @@ world_dirty(void *arg, hub_conn *conn)
 
 	(void) conn;
 	w->ndirty++;
+}
+
+static inline void
+world_drain(void *arg, hub_conn *conn)
+{
+	world	   *w = arg;
+	uint8_t		bytes[4096];
+
+	while (w->drains &&
+		   queue_take(hub_conn_queue(conn), bytes, sizeof(bytes)) > 0)
+		;
 }
 
 static inline void
@@ -132,7 +144,7 @@ static inline world *
 world_new_bare(void)
 {
 	static const hub_ops ops = {
-		world_load_user, world_dirty, world_close, world_log
+		world_load_user, world_dirty, world_drain, world_close, world_log
 	};
 	token_config tokens = {.secret = SECRET};
 	char		error[256];

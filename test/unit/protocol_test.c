@@ -482,6 +482,11 @@ idle_and_slow(void)
 	hub_conn_close(c);
 
 	w->nclosed = 0;
+	w->drains = true;
+	for (int i = 0; i < 100000 && w->nclosed == 0; i++)
+		world_send(w, d, "[null,\"1\",\"phoenix\",\"heartbeat\",{}]");
+	check_int(w->nclosed, 0, "one that reads may get any amount at once");
+	w->drains = false;
 	for (int i = 0; i < 100000 && w->nclosed == 0; i++)
 		world_send(w, d, "[null,\"1\",\"phoenix\",\"heartbeat\",{}]");
 	check_int(w->nclosed, 1, "one that never reads is cut");
