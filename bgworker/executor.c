@@ -152,6 +152,7 @@ look_for_extension(void)
 
 	extension_seen = changes;
 	extension_there = msg_worker_extension_exists();
+	SetLatch(MyLatch);			/* look again before sleeping */
 	drop_plan(&describe_plan);
 	drop_plan(&load_user_plan);
 	next_step = MAKE_AHEAD;
@@ -210,7 +211,7 @@ send_reply(MsgLink *link)
 		msg_worker_wait(-1);
 	}
 
-	/* A wait may have taken a wake-up that was meant for the main loop. */
+	/* The wait may have taken a wake-up that was meant for the main loop. */
 	SetLatch(MyLatch);
 
 	if (reply.maxlen > KEEP_REPLY_BYTES)
@@ -421,7 +422,8 @@ remove_old(void *arg)
 
 /*
  * Run work in a transaction of its own, with a snapshot and SPI; false when
- * it failed, which is logged here.
+ * it failed, which is logged here.  Waits within it may take wake-ups that
+ * were meant for the main loop, so leave the latch set.
  */
 static bool
 run(Work work, void *arg, const char *activity, int timeout)
@@ -459,6 +461,7 @@ run(Work work, void *arg, const char *activity, int timeout)
 	}
 	PG_END_TRY();
 
+	SetLatch(MyLatch);
 	MemoryContextSwitchTo(TopMemoryContext);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	return done;

@@ -25,8 +25,9 @@
  *	 commit with synchronous_commit = off is not flushed at that time; we
  *	 flush it ourselves, a few milliseconds later, so that many share a flush.
  *
- * Waits within deliver() may take wake-ups that were meant for the main loop,
- * so after one the main loop makes another turn before it sleeps.
+ * Waits within deliver(), or of the server's own within decoding, may take
+ * wake-ups that were meant for the main loop.  So it sleeps only after a turn
+ * in which there was nothing to decode.
  *
  *-------------------------------------------------------------------------
  */
@@ -68,9 +69,9 @@
 static MsgLink **links;			/* one for each gateway, or NULL */
 static uint32 extension_seen;	/* of msg_shared->extension_changes */
 static TimestampTz flush_due = 0;	/* 0: nothing to flush */
-static bool waited_in_delivery = false;
 
 static void allow_output_plugin(void);
+static bool extension_has_changed(void);
 static bool ready_to_stream(void);
 static void stream(LogicalDecodingContext *ctx);
 static bool decode_available(LogicalDecodingContext *ctx);
@@ -104,7 +105,8 @@ msg_streamer_main(Datum arg)
 		if (!ready_to_stream())
 		{
 			msg_worker_set_state(MSG_WORKER_WAITING);
-			msg_worker_wait(EXTENSION_RECHECK);
+			if (!extension_has_changed())
+				msg_worker_wait(EXTENSION_RECHECK);
 			continue;
 		}
 
@@ -139,6 +141,13 @@ allow_output_plugin(void)
 					PGC_SUSET, PGC_S_OVERRIDE);
 }
 
+static bool
+extension_has_changed(void)
+{
+	return pg_atomic_read_u32(&msg_shared->extension_changes) !=
+		extension_seen;
+}
+
 /* Is there something to stream?  A slot that is not needed is dropped. */
 static bool
 ready_to_stream(void)
@@ -146,10 +155,10 @@ ready_to_stream(void)
 	ResourceOwner owner = CurrentResourceOwner;
 	bool		exists;
 
+	extension_seen = pg_atomic_read_u32(&msg_shared->extension_changes);
 	if (wal_level < WAL_LEVEL_LOGICAL)
 		return false;			/* said at server start, see openhr_msg.c */
 
-	extension_seen = pg_atomic_read_u32(&msg_shared->extension_changes);
 	exists = msg_worker_extension_exists();
 	CurrentResourceOwner = owner;
 	if (!exists)
@@ -163,19 +172,17 @@ stream(LogicalDecodingContext *ctx)
 {
 	bool		running = false;
 
-	while (pg_atomic_read_u32(&msg_shared->extension_changes) ==
-		   extension_seen && !msg_slot_lags())
+	while (!extension_has_changed() && !msg_slot_lags())
 	{
-		bool		more;
+		bool		decoded;
 		long		timeout;
 
-		waited_in_delivery = false;
 		msg_worker_interrupts();
 		attach_links();
 		timeout = flush_async_commits();
-		more = decode_available(ctx);
+		decoded = decode_available(ctx);
 		msg_slot_confirm(ctx->reader->EndRecPtr);
-		if (more || waited_in_delivery)
+		if (decoded)
 			continue;
 
 		if (!running)
@@ -187,7 +194,7 @@ stream(LogicalDecodingContext *ctx)
 }
 
 /*
- * Decode what is flushed, for a turn; true when that was not all.  An error
+ * Decode what is flushed, for a turn; false when there was nothing.  An error
  * ends the process, as there is no way to go on with the context.
  */
 static bool
@@ -197,11 +204,11 @@ decode_available(LogicalDecodingContext *ctx)
 	ResourceOwner owner = CurrentResourceOwner;
 	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													MAX_TURN);
-	bool		more = false;
+	volatile int n = 0;
 
 	PG_TRY();
 	{
-		for (int n = 1; !more && msg_wal_next(ctx->reader); n++)
+		while (msg_wal_next(ctx->reader))
 		{
 			LogicalDecodingProcessRecord(ctx, ctx->reader);
 
@@ -210,7 +217,8 @@ decode_available(LogicalDecodingContext *ctx)
 			CurrentResourceOwner = owner;
 
 			CHECK_FOR_INTERRUPTS();
-			more = n % 256 == 0 && GetCurrentTimestamp() >= until;
+			if (++n % 256 == 0 && GetCurrentTimestamp() >= until)
+				break;
 		}
 	}
 	PG_CATCH();
@@ -220,7 +228,7 @@ decode_available(LogicalDecodingContext *ctx)
 	}
 	PG_END_TRY();
 
-	return more;
+	return n > 0;
 }
 
 /* Flush what is due; returns how long the main loop may sleep. */
@@ -355,7 +363,6 @@ static void
 wait_in_delivery(long timeout)
 {
 	msg_worker_wait(timeout);
-	waited_in_delivery = true;
 
 	if (msg_slot_lags())
 		ereport(FATAL,

@@ -48,8 +48,8 @@
 /* After failed starts the pause doubles up to this, in milliseconds. */
 #define MAX_PAUSE			60000
 
-/* CREATE DATABASE wakes us; this covers what its hook cannot see. */
-#define DATABASE_RECHECK	60000
+/* CREATE DATABASE wakes us, unless we were just looking. */
+#define DATABASE_RECHECK	10000
 
 PG_MODULE_MAGIC_EXT(.name = "openhr_msg_worker", .version = MSG_VERSION);
 

@@ -37,7 +37,11 @@ extern bool msg_worker_interrupts(void);
  */
 extern void msg_worker_wait(long timeout);
 
-/* Is the extension there?  Runs a short transaction of its own. */
+/*
+ * Is the extension there?  Runs a short transaction of its own, in which a
+ * wait of the server's may take a wake-up: do not sleep on the answer before
+ * msg_shared->extension_changes was compared.
+ */
 extern bool msg_worker_extension_exists(void);
 
 extern PGDLLEXPORT void msg_streamer_main(Datum arg);

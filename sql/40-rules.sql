@@ -1,58 +1,49 @@
 -- What holds for every row, however it is written: src/rules*.c.
 --
--- The triggers run as their owner, because a profile may not change the
--- counters of a conversation itself, and with a fixed search_path.  Who wrote
--- the row they find out by the session's identity.
+-- The rules run as their owner, because a profile may not change the counters
+-- of a conversation itself, and with a fixed search_path, for which each
+-- trigger names the extension's schema; src/rules.c does both.  Who wrote the
+-- row they find out by the session's identity.
 
 CREATE FUNCTION openhr_msg.conversation_before_insert() RETURNS trigger
 AS 'MODULE_PATHNAME', 'msg_conversation_before_insert'
-LANGUAGE C SECURITY DEFINER
-SET search_path = pg_catalog, @extschema@, pg_temp;
+LANGUAGE C;
 
 CREATE FUNCTION openhr_msg.conversation_before_update() RETURNS trigger
 AS 'MODULE_PATHNAME', 'msg_conversation_before_update'
-LANGUAGE C SECURITY DEFINER
-SET search_path = pg_catalog, @extschema@, pg_temp;
+LANGUAGE C;
 
 CREATE FUNCTION openhr_msg.conversation_before_delete() RETURNS trigger
 AS 'MODULE_PATHNAME', 'msg_conversation_before_delete'
-LANGUAGE C SECURITY DEFINER
-SET search_path = pg_catalog, @extschema@, pg_temp;
+LANGUAGE C;
 
 CREATE FUNCTION openhr_msg.participant_before_insert() RETURNS trigger
 AS 'MODULE_PATHNAME', 'msg_participant_before_insert'
-LANGUAGE C SECURITY DEFINER
-SET search_path = pg_catalog, @extschema@, pg_temp;
+LANGUAGE C;
 
 CREATE FUNCTION openhr_msg.participant_before_update() RETURNS trigger
 AS 'MODULE_PATHNAME', 'msg_participant_before_update'
-LANGUAGE C SECURITY DEFINER
-SET search_path = pg_catalog, @extschema@, pg_temp;
+LANGUAGE C;
 
 CREATE FUNCTION openhr_msg.participant_before_delete() RETURNS trigger
 AS 'MODULE_PATHNAME', 'msg_participant_before_delete'
-LANGUAGE C SECURITY DEFINER
-SET search_path = pg_catalog, @extschema@, pg_temp;
+LANGUAGE C;
 
 CREATE FUNCTION openhr_msg.participant_after_delete() RETURNS trigger
 AS 'MODULE_PATHNAME', 'msg_participant_after_delete'
-LANGUAGE C SECURITY DEFINER
-SET search_path = pg_catalog, @extschema@, pg_temp;
+LANGUAGE C;
 
 CREATE FUNCTION openhr_msg.message_before_insert() RETURNS trigger
 AS 'MODULE_PATHNAME', 'msg_message_before_insert'
-LANGUAGE C SECURITY DEFINER
-SET search_path = pg_catalog, @extschema@, pg_temp;
+LANGUAGE C;
 
 CREATE FUNCTION openhr_msg.message_before_update() RETURNS trigger
 AS 'MODULE_PATHNAME', 'msg_message_before_update'
-LANGUAGE C SECURITY DEFINER
-SET search_path = pg_catalog, @extschema@, pg_temp;
+LANGUAGE C;
 
 CREATE FUNCTION openhr_msg.message_before_delete() RETURNS trigger
 AS 'MODULE_PATHNAME', 'msg_message_before_delete'
-LANGUAGE C SECURITY DEFINER
-SET search_path = pg_catalog, @extschema@, pg_temp;
+LANGUAGE C;
 
 COMMENT ON FUNCTION openhr_msg.conversation_before_insert() IS
 'rules for opening a conversation';
@@ -77,36 +68,46 @@ COMMENT ON FUNCTION openhr_msg.message_before_delete() IS
 
 CREATE TRIGGER conversation_before_insert
 	BEFORE INSERT ON @extschema@.conversations
-	FOR EACH ROW EXECUTE FUNCTION openhr_msg.conversation_before_insert();
+	FOR EACH ROW
+	EXECUTE FUNCTION openhr_msg.conversation_before_insert('@extschema@');
 CREATE TRIGGER conversation_before_update
 	BEFORE UPDATE ON @extschema@.conversations
-	FOR EACH ROW EXECUTE FUNCTION openhr_msg.conversation_before_update();
+	FOR EACH ROW
+	EXECUTE FUNCTION openhr_msg.conversation_before_update('@extschema@');
 CREATE TRIGGER conversation_before_delete
 	BEFORE DELETE ON @extschema@.conversations
-	FOR EACH ROW EXECUTE FUNCTION openhr_msg.conversation_before_delete();
+	FOR EACH ROW
+	EXECUTE FUNCTION openhr_msg.conversation_before_delete('@extschema@');
 
 CREATE TRIGGER participant_before_insert
 	BEFORE INSERT ON @extschema@.conversation_participants
-	FOR EACH ROW EXECUTE FUNCTION openhr_msg.participant_before_insert();
+	FOR EACH ROW
+	EXECUTE FUNCTION openhr_msg.participant_before_insert('@extschema@');
 CREATE TRIGGER participant_before_update
 	BEFORE UPDATE ON @extschema@.conversation_participants
-	FOR EACH ROW EXECUTE FUNCTION openhr_msg.participant_before_update();
+	FOR EACH ROW
+	EXECUTE FUNCTION openhr_msg.participant_before_update('@extschema@');
 CREATE TRIGGER participant_before_delete
 	BEFORE DELETE ON @extschema@.conversation_participants
-	FOR EACH ROW EXECUTE FUNCTION openhr_msg.participant_before_delete();
+	FOR EACH ROW
+	EXECUTE FUNCTION openhr_msg.participant_before_delete('@extschema@');
 CREATE TRIGGER participant_after_delete
 	AFTER DELETE ON @extschema@.conversation_participants
-	FOR EACH ROW EXECUTE FUNCTION openhr_msg.participant_after_delete();
+	FOR EACH ROW
+	EXECUTE FUNCTION openhr_msg.participant_after_delete('@extschema@');
 
 CREATE TRIGGER message_before_insert
 	BEFORE INSERT ON @extschema@.messages
-	FOR EACH ROW EXECUTE FUNCTION openhr_msg.message_before_insert();
+	FOR EACH ROW
+	EXECUTE FUNCTION openhr_msg.message_before_insert('@extschema@');
 CREATE TRIGGER message_before_update
 	BEFORE UPDATE ON @extschema@.messages
-	FOR EACH ROW EXECUTE FUNCTION openhr_msg.message_before_update();
+	FOR EACH ROW
+	EXECUTE FUNCTION openhr_msg.message_before_update('@extschema@');
 CREATE TRIGGER message_before_delete
 	BEFORE DELETE ON @extschema@.messages
-	FOR EACH ROW EXECUTE FUNCTION openhr_msg.message_before_delete();
+	FOR EACH ROW
+	EXECUTE FUNCTION openhr_msg.message_before_delete('@extschema@');
 
 COMMENT ON TRIGGER conversation_before_insert ON @extschema@.conversations IS
 'rules for opening a conversation';

@@ -87,10 +87,11 @@ static bool
 has_trigger(Oid table, Oid function, LOCKMODE lock)
 {
 	Relation	rel = table_open(table, lock);
+	TriggerDesc *desc = rel->trigdesc;
 	bool		found = false;
 
-	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
-		if (rel->trigdesc->triggers[i].tgfoid == function)
+	for (int i = 0; desc != NULL && i < desc->numtriggers; i++)
+		if (desc->triggers[i].tgfoid == function)
 			found = true;
 
 	table_close(rel, NoLock);

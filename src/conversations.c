@@ -16,8 +16,8 @@
  * conversation as its reader sees it: with the reader's own markers, the last
  * message and the participants.  Nothing in it is counted: unread is the
  * difference of two numbers that are there anyway.  The last message is
- * looked up by its seq in the month where it should be and the later ones,
- * and in all of them only if it is not there; see pages.c.
+ * looked up by its seq in the month where it should be, and in all of them
+ * only if it is not there; see pages.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -37,9 +37,8 @@
 static ArrayType *participants_argument(FunctionCallInfo fcinfo,
 										const MsgCaller *caller);
 static int	compare_uuids(const void *a, const void *b);
-static void check_conversation_type(const text *type, int participants,
-									const MsgCaller *caller);
-static void check_role(const text *role);
+static void check_members(const text *type, int participants,
+						  const MsgCaller *caller);
 static void require_manager(bool is_manager);
 static bool is_one_to_one(const pg_uuid_t *conversation_id);
 
@@ -77,10 +76,10 @@ msg_create_conversation(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(1))
 		msg_check_title(PG_GETARG_TEXT_PP(1));
 	msg_require_argument(fcinfo, 2, "type");
-	check_conversation_type(PG_GETARG_TEXT_PP(2),
-							ArrayGetNItems(ARR_NDIM(participants),
-										   ARR_DIMS(participants)),
-							&caller);
+	check_members(PG_GETARG_TEXT_PP(2),
+				  ArrayGetNItems(ARR_NDIM(participants),
+								 ARR_DIMS(participants)),
+				  &caller);
 
 	SPI_connect();
 	{
@@ -159,18 +158,12 @@ compare_uuids(const void *a, const void *b)
 }
 
 static void
-check_conversation_type(const text *type, int participants,
-						const MsgCaller *caller)
+check_members(const text *type, int participants, const MsgCaller *caller)
 {
 	bool		one_to_one = msg_text_equals(type, "one_to_one");
 	bool		system = msg_text_equals(type, "system");
 
-	if (!one_to_one && !system && !msg_text_equals(type, "group"))
-		ereport(ERROR,
-				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("invalid conversation type"),
-				errhint("Conversation types are \"one_to_one\", \"group\" and \"system\"."));
-
+	msg_check_conversation_type(type);
 	if (system && !caller->is_service)
 		ereport(ERROR,
 				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -196,7 +189,7 @@ check_conversation_type(const text *type, int participants,
 	" c.last_seq - me.last_read_seq," \
 	" coalesce((SELECT m FROM messages m" \
 	" WHERE m.conversation_id = c.id AND m.seq = c.last_seq" \
-	" AND m.id >= month.first_id)," \
+	" AND m.id >= month.first_id AND m.id < month.next_id)," \
 	" (SELECT m FROM messages m" \
 	" WHERE m.conversation_id = c.id AND m.seq = c.last_seq" \
 	" AND c.last_seq > 0))," \
@@ -209,7 +202,9 @@ check_conversation_type(const text *type, int participants,
 	" CROSS JOIN LATERAL (SELECT openhr_msg.uuid_v7_floor(coalesce(" \
 	" (SELECT m.month FROM openhr_msg.conversation_months m" \
 	" WHERE m.conversation_id = c.id AND m.first_seq <= c.last_seq" \
-	" ORDER BY m.first_seq DESC LIMIT 1), c.created_at)) AS first_id" \
+	" ORDER BY m.first_seq DESC LIMIT 1), c.created_at)) AS first_id," \
+	" openhr_msg.uuid_v7_floor(date_trunc('month', c.updated_at, 'UTC')" \
+	" + interval '1 month') AS next_id" \
 	" OFFSET 0) AS month"
 
 #define PAGE_OF_CONVERSATIONS \
@@ -353,16 +348,18 @@ msg_add_participant(PG_FUNCTION_ARGS)
 		PG_GETARG_DATUM(2)
 	};
 	char		nulls[] = {' ', ' ', PG_ARGISNULL(2) ? 'n' : ' '};
+	bool		is_manager;
 
 	if (!PG_ARGISNULL(2))
-		check_role(PG_GETARG_TEXT_PP(2));
+		msg_check_role(PG_GETARG_TEXT_PP(2));
 
 	SPI_connect();
-	require_manager(msg_require_participant(&caller, conversation_id));
+	is_manager = msg_require_participant(&caller, conversation_id);
 	if (is_one_to_one(conversation_id))
 		ereport(ERROR,
 				errcode(ERRCODE_MSG_CONFLICT),
 				errmsg("a one-to-one conversation has two participants"));
+	require_manager(is_manager);
 	if (msg_plan_write(&plan, values, nulls) == 0)
 		msg_plan_write(&unchanged_plan, values, NULL);
 	return msg_plan_finish();
@@ -403,16 +400,6 @@ msg_remove_participant(PG_FUNCTION_ARGS)
 		msg_refuse_sight(&caller);
 	SPI_finish();
 	PG_RETURN_BOOL(removed);
-}
-
-static void
-check_role(const text *role)
-{
-	if (!msg_text_equals(role, "member") && !msg_text_equals(role, "admin"))
-		ereport(ERROR,
-				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("invalid role"),
-				errhint("Roles are \"member\" and \"admin\"."));
 }
 
 static void

@@ -153,7 +153,7 @@ Datum
 msg_edit_message(PG_FUNCTION_ARGS)
 {
 	static MsgPlan plan = MSG_PLAN(
-		"UPDATE messages AS m SET content = $2"
+		"UPDATE messages AS m SET content = $2, is_edited = true"
 		" WHERE id = $1 AND content <> $2 AND NOT is_deleted RETURNING m",
 		UUIDOID, TEXTOID);
 	static MsgPlan unchanged_plan = MSG_PLAN(

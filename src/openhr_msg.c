@@ -113,12 +113,13 @@ register_worker(int index, const char *function, const char *type,
 
 PG_FUNCTION_INFO_V1(msg_check_server);
 
-/* Called once by the install script: can the extension live here? */
+/*
+ * Called once by the install script: can the extension live here?  If so, the
+ * workers will hear of it when the script's transaction commits.
+ */
 Datum
 msg_check_server(PG_FUNCTION_ARGS)
 {
-	const char *database = get_database_name(MyDatabaseId);
-
 	msg_require_preload();
 
 	if (GetDatabaseEncoding() != PG_UTF8)
@@ -129,12 +130,17 @@ msg_check_server(PG_FUNCTION_ARGS)
 				errdetail("Messages go out as JSON, which is UTF-8."),
 				errhint("Create the database with ENCODING 'UTF8' TEMPLATE template0."));
 
-	if (strcmp(database, msg_database) != 0)
+	if (!msg_is_served_database())
+	{
+		const char *name = get_database_name(MyDatabaseId);
+
 		ereport(WARNING,
 				errmsg("the workers of openhr_msg serve database \"%s\", not \"%s\"",
-					   msg_database, database),
+					   msg_database, name),
 				errhint("Set \"openhr_msg.database = '%s'\" in postgresql.conf and restart the server.",
-						database));
+						name));
+	}
 
+	msg_extension_changed();
 	PG_RETURN_VOID();
 }

@@ -8,7 +8,8 @@
  * strictly older, in full microseconds.  Where several messages share the
  * time of a page's last one, all of them belong to the page, or the next
  * one, which starts strictly before that time, would miss them; such a page
- * is longer than asked for.
+ * is longer than asked for.  That holds for the newest page, too, as nobody
+ * knows yet how the reader will go on.
  *
  * Deleted messages are part of every page, without their content, so that
  * pages are dense and a client hears of a deletion.
@@ -41,19 +42,21 @@
 #include "arguments.h"
 #include "callers.h"
 #include "compat.h"
+#include "partitions.h"
 #include "spi_plans.h"
 #include "uuid7.h"
 
-/* The times that an id can hold; see uuid7.c. */
-#define FIRST_ID_TIME	INT64CONST(-946684800000000)	/* 1970-01-01 */
-#define LAST_ID_TIME	INT64CONST(252455616000000000)	/* 10000-01-01 */
+/* The times that an id can hold are within these: 1970 and 10000. */
+#define FIRST_ID_TIME	INT64CONST(-946684800000000)
+#define LAST_ID_TIME	INT64CONST(252455616000000000)
 
 /* What a page is asked for by. */
 typedef enum PageKind
 {
+	PAGE_NEWEST,				/* newest first */
+	PAGE_BEFORE_TIME,			/* newest first */
 	PAGE_BEFORE_SEQ,			/* newest first */
-	PAGE_AFTER_SEQ,				/* oldest first */
-	PAGE_BEFORE_TIME			/* newest first */
+	PAGE_AFTER_SEQ				/* oldest first */
 } PageKind;
 
 typedef struct MessagePage
@@ -65,14 +68,15 @@ typedef struct MessagePage
 	/* Where its messages are. */
 	int64		first_seq;
 	int64		last_seq;		/* included */
-	TimestampTz before;			/* not included; for PAGE_BEFORE_TIME */
+	TimestampTz before;			/* not included */
 	pg_uuid_t	low_id;
 	pg_uuid_t	high_id;		/* not included */
 } MessagePage;
 
 static void page_arguments(FunctionCallInfo fcinfo, MessagePage *page);
 static uint64 find_page(const MsgCaller *caller, MessagePage *page);
-static void get_id(int column, pg_uuid_t *id);
+static TimestampTz get_time(int column);
+static void next_month_id(TimestampTz time, pg_uuid_t *id);
 static void first_id(TimestampTz time, pg_uuid_t *id);
 static void forget_bounds(MessagePage *page);
 static uint64 return_page(FunctionCallInfo fcinfo, const MessagePage *page);
@@ -114,22 +118,24 @@ page_arguments(FunctionCallInfo fcinfo, MessagePage *page)
 	page->rows = msg_page_argument(fcinfo, 1);
 	page->first_seq = 1;
 	page->last_seq = PG_INT64_MAX;
+	page->before = DT_NOEND;
 
 	if (!PG_ARGISNULL(2) + !PG_ARGISNULL(3) + !PG_ARGISNULL(4) > 1)
 		ereport(ERROR,
 				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("only one of \"before\", \"before_seq\" and \"after_seq\" may be given"));
 
-	/* Without a position it is the newest page. */
-	page->kind = PAGE_BEFORE_SEQ;
-
+	page->kind = PAGE_NEWEST;
 	if (!PG_ARGISNULL(2))
 	{
 		page->kind = PAGE_BEFORE_TIME;
 		page->before = PG_GETARG_TIMESTAMPTZ(2);
 	}
 	else if (!PG_ARGISNULL(3))
+	{
+		page->kind = PAGE_BEFORE_SEQ;
 		page->last_seq = msg_position_argument(fcinfo, 3, "before_seq") - 1;
+	}
 	else if (!PG_ARGISNULL(4))
 	{
 		page->kind = PAGE_AFTER_SEQ;
@@ -147,7 +153,7 @@ page_arguments(FunctionCallInfo fcinfo, MessagePage *page)
 	" ORDER BY first_seq DESC LIMIT 1), c.created_at)," \
 	" (SELECT month FROM openhr_msg.conversation_months" \
 	" WHERE conversation_id = c.id AND first_seq > w.last" \
-	" ORDER BY first_seq LIMIT 1)" \
+	" ORDER BY first_seq LIMIT 1), c.updated_at" \
 	" FROM conversations c LEFT JOIN conversation_participants p" \
 	" ON p.conversation_id = c.id AND p.profile_id = $2" \
 	" CROSS JOIN LATERAL ("
@@ -178,8 +184,6 @@ find_page(const MsgCaller *caller, MessagePage *page)
 		" c.last_seq AS last"
 		PAGE_IN,
 		UUIDOID, UUIDOID, TIMESTAMPTZOID, INT8OID);
-	bool		isnull;
-
 	Datum		by_seq[] = {
 		page->conversation_id, UUIDPGetDatum(&caller->profile_id),
 		Int64GetDatum(page->first_seq), Int64GetDatum(page->last_seq),
@@ -190,34 +194,46 @@ find_page(const MsgCaller *caller, MessagePage *page)
 		TimestampTzGetDatum(page->before), Int64GetDatum(page->rows)
 	};
 	bool		has_time = page->kind == PAGE_BEFORE_TIME;
+	bool		isnull;
 
 	if (!(has_time ? msg_plan_read(&time_plan, by_time, NULL) :
 		  msg_plan_read(&seq_plan, by_seq, NULL)) ||
 		!(caller->is_service || msg_plan_bool(1)))
 		msg_refuse_sight(caller);
 
-	get_id(4, &page->low_id);
+	first_id(get_time(4), &page->low_id);
 	if (has_time)
 	{
-		/* Ids tell milliseconds: round up. */
-		first_id(Min(page->before, LAST_ID_TIME) + 999, &page->high_id);
+		next_month_id(Min(page->before, get_time(6)), &page->high_id);
 		return page->rows;
 	}
 
-	get_id(5, &page->high_id);
+	if (page->kind == PAGE_NEWEST || get_time(5) == DT_NOEND)
+		next_month_id(get_time(6), &page->high_id);
+	else
+		first_id(get_time(5), &page->high_id);
 	page->first_seq = DatumGetInt64(msg_plan_column(2, &isnull));
 	page->last_seq = DatumGetInt64(msg_plan_column(3, &isnull));
 	return Max(page->last_seq - page->first_seq + 1, 0);
 }
 
-/* The first id of a month; when there is none, after all others. */
-static void
-get_id(int column, pg_uuid_t *id)
+/* A column of the row; the end of time when it is null. */
+static TimestampTz
+get_time(int column)
 {
 	bool		isnull;
-	Datum		month = msg_plan_column(column, &isnull);
+	Datum		time = msg_plan_column(column, &isnull);
 
-	first_id(isnull ? DT_NOEND : DatumGetTimestampTz(month), id);
+	return isnull ? DT_NOEND : DatumGetTimestampTz(time);
+}
+
+/* The first id of the month after a time's. */
+static void
+next_month_id(TimestampTz time, pg_uuid_t *id)
+{
+	TimestampTz within = Max(FIRST_ID_TIME, Min(time, LAST_ID_TIME));
+
+	first_id(msg_month_start(msg_month_of(within) + 1), id);
 }
 
 /* The smallest id of a time's millisecond, as far as ids go. */
@@ -245,40 +261,47 @@ forget_bounds(MessagePage *page)
 
 #define FROM_MESSAGES \
 	" FROM messages m WHERE conversation_id = $1" \
-	" AND id >= $4 AND id < $5"
+	" AND id >= $2 AND id < $3"
 
 static uint64
 return_page(FunctionCallInfo fcinfo, const MessagePage *page)
 {
-	static MsgPlan plans[] = {
-		[PAGE_BEFORE_SEQ] = MSG_PLAN(
-			"SELECT m.*" FROM_MESSAGES " AND seq >= $2 AND seq <= $3"
-			" ORDER BY seq DESC LIMIT $6",
-			UUIDOID, INT8OID, INT8OID, UUIDOID, UUIDOID, INT8OID),
-		[PAGE_AFTER_SEQ] = MSG_PLAN(
-			"SELECT m.*" FROM_MESSAGES " AND seq >= $2 AND seq <= $3"
-			" ORDER BY seq LIMIT $6",
-			UUIDOID, INT8OID, INT8OID, UUIDOID, UUIDOID, INT8OID),
-		[PAGE_BEFORE_TIME] = MSG_PLAN(
-			"SELECT (page.m).* FROM (SELECT m" FROM_MESSAGES
-			" AND created_at < $2"
-			" ORDER BY created_at DESC FETCH FIRST $3 ROWS WITH TIES) AS page"
-			" ORDER BY (page.m).created_at DESC, (page.m).seq DESC",
-			UUIDOID, TIMESTAMPTZOID, INT8OID, UUIDOID, UUIDOID)
-	};
+	static MsgPlan time_plan = MSG_PLAN(
+		"SELECT (page.m).* FROM (SELECT m" FROM_MESSAGES
+		" AND created_at < $5"
+		" ORDER BY created_at DESC FETCH FIRST $4 ROWS WITH TIES) AS page"
+		" ORDER BY (page.m).created_at DESC, (page.m).seq DESC",
+		UUIDOID, UUIDOID, UUIDOID, INT8OID, TIMESTAMPTZOID);
+	static MsgPlan before_plan = MSG_PLAN(
+		"SELECT m.*" FROM_MESSAGES " AND seq >= $5 AND seq <= $6"
+		" ORDER BY seq DESC LIMIT $4",
+		UUIDOID, UUIDOID, UUIDOID, INT8OID, INT8OID, INT8OID);
+	static MsgPlan after_plan = MSG_PLAN(
+		"SELECT m.*" FROM_MESSAGES " AND seq >= $5 AND seq <= $6"
+		" ORDER BY seq LIMIT $4",
+		UUIDOID, UUIDOID, UUIDOID, INT8OID, INT8OID, INT8OID);
 
-	bool		has_time = page->kind == PAGE_BEFORE_TIME;
 	Datum		values[] = {
 		page->conversation_id,
-		has_time ? TimestampTzGetDatum(page->before) :
-		Int64GetDatum(page->first_seq),
-		Int64GetDatum(has_time ? page->rows : page->last_seq),
 		UUIDPGetDatum(&page->low_id),
 		UUIDPGetDatum(&page->high_id),
-		Int64GetDatum(page->rows)
+		Int64GetDatum(page->rows),
+		Int64GetDatum(page->first_seq),
+		Int64GetDatum(page->last_seq)
 	};
 
-	return msg_plan_return(&plans[page->kind], values, NULL, fcinfo);
+	switch (page->kind)
+	{
+		case PAGE_NEWEST:
+		case PAGE_BEFORE_TIME:
+			values[4] = TimestampTzGetDatum(page->before);
+			return msg_plan_return(&time_plan, values, NULL, fcinfo);
+		case PAGE_BEFORE_SEQ:
+			return msg_plan_return(&before_plan, values, NULL, fcinfo);
+		case PAGE_AFTER_SEQ:
+			return msg_plan_return(&after_plan, values, NULL, fcinfo);
+	}
+	pg_unreachable();
 }
 
 /*

@@ -18,7 +18,8 @@
  * needs ShareUpdateExclusiveLock on messages, which senders and readers do
  * not notice and of which there is one at a time, so two makers take turns;
  * and AccessExclusiveLock on the default partition, for which the function's
- * lock_timeout waits a moment only, since everybody else queues behind.
+ * lock_timeout waits a moment only, since everybody else queues behind.  For
+ * its turn it waits longer, but not for as long as an ANALYZE may take.
  *
  * Rows that wait in the default partition are moved before the month is
  * attached.  That changes nothing that anybody can see, so the move fires no
@@ -55,6 +56,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
+#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
@@ -67,6 +69,9 @@
 #define DEFAULT_PARTITION	"messages_default"
 #define MONTHS_AHEAD		2
 #define MAX_MONTHS_AHEAD	120
+
+/* How long a maker waits for its turn. */
+#define TURN_TIMEOUT		"2s"
 
 /* After a month could not be made, how long a session does without. */
 #define RETRY_SECONDS		30
@@ -120,6 +125,7 @@ extern PGDLLEXPORT void msg_partition_main(Datum arg);
 static int	create_partitions(int months_ahead, bool even_if_empty);
 static int	make_waiting_months(Oid parent, Month end);
 static bool make_month(Oid parent, Month month);
+static void wait_for_turn(Oid parent);
 static void move_waiting_rows(const char *sql);
 static bool any_message(Oid parent);
 static bool month_exists(Month month);
@@ -230,7 +236,7 @@ make_month(Oid parent, Month month)
 		return false;
 
 	/* Somebody else may have made it while we waited for our turn. */
-	LockRelationOid(parent, ShareUpdateExclusiveLock);
+	wait_for_turn(parent);
 	if (month_exists(month))
 		return false;
 
@@ -243,6 +249,18 @@ make_month(Oid parent, Month month)
 	execute(psprintf(attach_month, name, parent_name, first, next),
 			SPI_OK_UTILITY);
 	return true;
+}
+
+static void
+wait_for_turn(Oid parent)
+{
+	int			level = NewGUCNestLevel();
+
+	(void) set_config_option("lock_timeout", TURN_TIMEOUT,
+							 PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	LockRelationOid(parent, ShareUpdateExclusiveLock);
+	AtEOXact_GUC(true, level);
 }
 
 /* Under the origin that is never replicated. */
@@ -322,8 +340,9 @@ month_first_id(Month month)
 static char *
 qualified_name(Oid relation)
 {
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)),
-									  get_rel_name(relation));
+	char	   *schema = get_namespace_name(get_rel_namespace(relation));
+
+	return quote_qualified_identifier(schema, get_rel_name(relation));
 }
 
 void
@@ -429,6 +448,7 @@ make_here(void)
 	PG_CATCH();
 	{
 		ErrorData  *error;
+		Oid			schema;
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
@@ -444,8 +464,8 @@ make_here(void)
 		ThrowErrorData(error);
 		FreeErrorData(error);
 
-		LockRelationOid(get_relname_relid(DEFAULT_PARTITION,
-										  get_namespace_oid(MSG_SCHEMA, false)),
+		schema = get_namespace_oid(MSG_SCHEMA, false);
+		LockRelationOid(get_relname_relid(DEFAULT_PARTITION, schema),
 						RowExclusiveLock);
 	}
 	PG_END_TRY();
@@ -456,9 +476,9 @@ static void
 call_create_partitions(void)
 {
 	Oid			types[] = {INT4OID, BOOLOID};
-	Oid			function = LookupFuncName(list_make2(makeString(MSG_SCHEMA),
-													 makeString("create_partitions")),
-										  2, types, true);
+	List	   *name = list_make2(makeString(MSG_SCHEMA),
+								  makeString("create_partitions"));
+	Oid			function = LookupFuncName(name, 2, types, true);
 
 	if (OidIsValid(function))
 		OidFunctionCall2(function, Int32GetDatum(MONTHS_AHEAD),

@@ -107,20 +107,28 @@ msg_conversation_deleted(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(msg_conversations_truncated);
 
+/*
+ * Not by TRUNCATE: that is refused for a table which the same command has
+ * truncated along with the conversations.
+ */
 Datum
 msg_conversations_truncated(PG_FUNCTION_ARGS)
 {
+	static const char *const tables[] = {
+		"conversation_participants", "messages",
+		"openhr_msg.client_messages", "openhr_msg.conversation_months"
+	};
+
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR,
 				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				errmsg("function can only be called as a trigger"));
 
 	SPI_connect();
-	if (SPI_execute("TRUNCATE conversation_participants, messages,"
-					" openhr_msg.client_messages,"
-					" openhr_msg.conversation_months",
-					false, 0) != SPI_OK_UTILITY)
-		elog(ERROR, "could not truncate what belongs to conversations");
+	for (size_t i = 0; i < lengthof(tables); i++)
+		if (SPI_execute(psprintf("DELETE FROM %s", tables[i]),
+						false, 0) != SPI_OK_DELETE)
+			elog(ERROR, "could not delete from \"%s\"", tables[i]);
 	SPI_finish();
 	msg_wakeup_at_commit();
 	return PointerGetDatum(NULL);

@@ -36,6 +36,23 @@ typedef struct RuleRow
 /* Checks that it is called as a row trigger. */
 extern void rule_start(RuleRow *row, FunctionCallInfo fcinfo);
 
+/*
+ * Run a rule of a row trigger, as the owner of the trigger's function, under
+ * our search_path, and with SPI connected.  The trigger's argument is the
+ * extension's schema.
+ */
+typedef Datum (*Rule) (RuleRow *row);
+extern Datum rule_run(FunctionCallInfo fcinfo, Rule rule);
+
+/* The trigger's function, which runs the rule. */
+#define RULE(function, rule) \
+PG_FUNCTION_INFO_V1(function); \
+Datum \
+function(PG_FUNCTION_ARGS) \
+{ \
+	return rule_run(fcinfo, rule); \
+}
+
 /* A column of a tuple; NULL when it is null. */
 extern Datum *rule_get(const RuleRow *row, HeapTuple tuple, const char *name);
 extern text *rule_get_text(const RuleRow *row, HeapTuple tuple,

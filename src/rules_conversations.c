@@ -34,6 +34,13 @@
 #include "rules.h"
 #include "spi_plans.h"
 
+static Datum conversation_before_insert(RuleRow *row);
+static Datum conversation_before_update(RuleRow *row);
+static Datum conversation_before_delete(RuleRow *row);
+static Datum participant_before_insert(RuleRow *row);
+static Datum participant_before_update(RuleRow *row);
+static Datum participant_before_delete(RuleRow *row);
+static Datum participant_after_delete(RuleRow *row);
 static void open_conversation(RuleRow *row);
 static void change_conversation(RuleRow *row);
 static void note_month(const RuleRow *row, HeapTuple after);
@@ -47,24 +54,17 @@ static void change_other_participant(RuleRow *row);
 static int64 conversation_last_seq(const pg_uuid_t *conversation_id);
 static bool is_self(const pg_uuid_t *profile_id);
 
-PG_FUNCTION_INFO_V1(msg_conversation_before_insert);
+RULE(msg_conversation_before_insert, conversation_before_insert)
 
-Datum
-msg_conversation_before_insert(PG_FUNCTION_ARGS)
+static Datum
+conversation_before_insert(RuleRow *row)
 {
-	RuleRow		row;
-	Datum		result;
-
-	rule_start(&row, fcinfo);
 	msg_wakeup_at_commit();
-	SPI_connect();
 	if (!msg_is_service())
-		open_conversation(&row);
-	if (is_new(&row, "created_at"))
-		require_match(&row);
-	result = rule_result(&row, row.new);
-	SPI_finish();
-	return result;
+		open_conversation(row);
+	if (is_new(row, "created_at"))
+		require_match(row);
+	return rule_result(row, row->new);
 }
 
 static void
@@ -79,6 +79,8 @@ open_conversation(RuleRow *row)
 	*profile_id = msg_require_profile();
 	if (creator != NULL && !is_self(creator))
 		rule_refuse("cannot open a conversation as another profile");
+	if (type != NULL)
+		msg_check_conversation_type(type);
 	if (type != NULL && msg_text_equals(type, "system"))
 		rule_refuse("only a service may open a conversation of type \"system\"");
 	if (title != NULL)
@@ -115,31 +117,27 @@ require_match(const RuleRow *row)
 				errmsg("match does not exist"));
 }
 
-PG_FUNCTION_INFO_V1(msg_conversation_before_update);
+RULE(msg_conversation_before_update, conversation_before_update)
 
 /* The counters are moved by the rules of messages, from inside. */
-Datum
-msg_conversation_before_update(PG_FUNCTION_ARGS)
+static Datum
+conversation_before_update(RuleRow *row)
 {
-	RuleRow		row;
 	Datum		result = PointerGetDatum(NULL);
 
-	rule_start(&row, fcinfo);
 	msg_wakeup_at_commit();
 	if (rule_is_internal() || msg_is_service())
 	{
-		note_month(&row, row.new);
-		return PointerGetDatum(row.new);
+		note_month(row, row->new);
+		return PointerGetDatum(row->new);
 	}
 
-	SPI_connect();
-	change_conversation(&row);
-	if (row.nchanges > 0)
+	change_conversation(row);
+	if (row->nchanges > 0)
 	{
-		result = rule_result(&row, row.old);
-		note_month(&row, (HeapTuple) DatumGetPointer(result));
+		result = rule_result(row, row->old);
+		note_month(row, (HeapTuple) DatumGetPointer(result));
 	}
-	SPI_finish();
 	return result;
 }
 
@@ -168,9 +166,7 @@ note_month(const RuleRow *row, HeapTuple after)
 			TimestampTzGetDatum(msg_month_start(month))
 		};
 
-		SPI_connect();
 		msg_plan_write(&plan, values, NULL);
-		SPI_finish();
 	}
 }
 
@@ -214,43 +210,34 @@ change_conversation(RuleRow *row)
 	rule_set(row, "updated_at", TimestampTzGetDatum(GetCurrentTimestamp()));
 }
 
-PG_FUNCTION_INFO_V1(msg_conversation_before_delete);
+RULE(msg_conversation_before_delete, conversation_before_delete)
 
-Datum
-msg_conversation_before_delete(PG_FUNCTION_ARGS)
+static Datum
+conversation_before_delete(RuleRow *row)
 {
-	RuleRow		row;
-
-	rule_start(&row, fcinfo);
 	if (!msg_is_service() && !rule_is_internal())
 		ereport(ERROR,
 				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				errmsg("only a service may delete a conversation"),
 				errhint("Use openhr_msg.archive_conversation(), or leave it."));
 	msg_wakeup_at_commit();
-	return PointerGetDatum(row.old);
+	return PointerGetDatum(row->old);
 }
 
-PG_FUNCTION_INFO_V1(msg_participant_before_insert);
+RULE(msg_participant_before_insert, participant_before_insert)
 
-Datum
-msg_participant_before_insert(PG_FUNCTION_ARGS)
+static Datum
+participant_before_insert(RuleRow *row)
 {
-	RuleRow		row;
 	pg_uuid_t  *profile_id;
-	Datum		result;
 
-	rule_start(&row, fcinfo);
 	msg_wakeup_at_commit();
-	SPI_connect();
 	if (!msg_is_service())
-		add_participant(&row);
-	profile_id = rule_get_uuid(&row, row.new, "profile_id");
-	if (profile_id != NULL && is_new(&row, "joined_at"))
+		add_participant(row);
+	profile_id = rule_get_uuid(row, row->new, "profile_id");
+	if (profile_id != NULL && is_new(row, "joined_at"))
 		require_profile(profile_id);
-	result = rule_result(&row, row.new);
-	SPI_finish();
-	return result;
+	return rule_result(row, row->new);
 }
 
 /*
@@ -334,28 +321,24 @@ is_self(const pg_uuid_t *profile_id)
 		memcmp(profile_id, &caller, UUID_LEN) == 0;
 }
 
-PG_FUNCTION_INFO_V1(msg_participant_before_update);
+RULE(msg_participant_before_update, participant_before_update)
 
 /* An UPDATE that changes nothing writes nothing. */
-Datum
-msg_participant_before_update(PG_FUNCTION_ARGS)
+static Datum
+participant_before_update(RuleRow *row)
 {
-	RuleRow		row;
 	Datum		result = PointerGetDatum(NULL);
 
-	rule_start(&row, fcinfo);
 	msg_wakeup_at_commit();
 	if (rule_is_internal() || msg_is_service())
-		return PointerGetDatum(row.new);
+		return PointerGetDatum(row->new);
 
-	SPI_connect();
-	if (is_self(rule_get_uuid(&row, row.old, "profile_id")))
-		change_own_participant(&row);
+	if (is_self(rule_get_uuid(row, row->old, "profile_id")))
+		change_own_participant(row);
 	else
-		change_other_participant(&row);
-	if (row.nchanges > 0)
-		result = rule_result(&row, row.old);
-	SPI_finish();
+		change_other_participant(row);
+	if (row->nchanges > 0)
+		result = rule_result(row, row->old);
 	return result;
 }
 
@@ -413,39 +396,34 @@ change_other_participant(RuleRow *row)
 			 BoolGetDatum(rule_get_bool(row, row->new, "is_muted")));
 }
 
-PG_FUNCTION_INFO_V1(msg_participant_before_delete);
+RULE(msg_participant_before_delete, participant_before_delete)
 
 /* Everybody may leave; an admin of the group may remove others. */
-Datum
-msg_participant_before_delete(PG_FUNCTION_ARGS)
+static Datum
+participant_before_delete(RuleRow *row)
 {
-	RuleRow		row;
-
-	rule_start(&row, fcinfo);
 	msg_wakeup_at_commit();
 	if (!rule_is_internal() && !msg_is_service() &&
-		!is_self(rule_get_uuid(&row, row.old, "profile_id")))
+		!is_self(rule_get_uuid(row, row->old, "profile_id")))
 	{
 		MsgCaller	caller = msg_caller();
 
-		SPI_connect();
-		if (!msg_require_participant(&caller, rule_get_uuid(&row, row.old,
+		if (!msg_require_participant(&caller, rule_get_uuid(row, row->old,
 															"conversation_id")))
 			rule_refuse("only an admin of the conversation may do this");
-		SPI_finish();
 	}
-	return PointerGetDatum(row.old);
+	return PointerGetDatum(row->old);
 }
 
-PG_FUNCTION_INFO_V1(msg_participant_after_delete);
+RULE(msg_participant_after_delete, participant_after_delete)
 
 /*
  * A group whose last admin went gets a new one.  The conversation's row is
  * locked after the participant's, like everywhere, so that of two admins who
  * leave at once the second sees that the first has gone.
  */
-Datum
-msg_participant_after_delete(PG_FUNCTION_ARGS)
+static Datum
+participant_after_delete(RuleRow *row)
 {
 	static MsgPlan lock_plan = MSG_PLAN(
 		"SELECT 1 FROM conversations WHERE id = $1 AND type = 'group'"
@@ -458,17 +436,13 @@ msg_participant_after_delete(PG_FUNCTION_ARGS)
 		" AND NOT EXISTS (SELECT FROM conversation_participants"
 		" WHERE conversation_id = $1 AND role = 'admin')",
 		UUIDOID);
-	RuleRow		row;
 	Datum	   *conversation_id;
 
-	rule_start(&row, fcinfo);
-	if (!msg_text_equals(rule_get_text(&row, row.old, "role"), "admin"))
+	if (!msg_text_equals(rule_get_text(row, row->old, "role"), "admin"))
 		return PointerGetDatum(NULL);
 
-	conversation_id = rule_get(&row, row.old, "conversation_id");
-	SPI_connect();
+	conversation_id = rule_get(row, row->old, "conversation_id");
 	if (msg_plan_write(&lock_plan, conversation_id, NULL) > 0)
 		rule_write_internal(&successor_plan, conversation_id, NULL);
-	SPI_finish();
 	return PointerGetDatum(NULL);
 }

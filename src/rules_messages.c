@@ -53,6 +53,9 @@ typedef struct Place
 	bool		is_archived;
 } Place;
 
+static Datum message_before_insert(RuleRow *row);
+static Datum message_before_update(RuleRow *row);
+static Datum message_before_delete(RuleRow *row);
 static void keep_given_place(const RuleRow *row);
 static void check_message(const RuleRow *row, bool is_service);
 pg_noreturn static void refuse_null(void);
@@ -74,54 +77,47 @@ static void delete_message(RuleRow *row);
 static void edit_message(RuleRow *row);
 static void set_version(RuleRow *row);
 
-PG_FUNCTION_INFO_V1(msg_message_before_insert);
+RULE(msg_message_before_insert, message_before_insert)
 
-Datum
-msg_message_before_insert(PG_FUNCTION_ARGS)
+static Datum
+message_before_insert(RuleRow *row)
 {
-	RuleRow		row;
 	bool		is_service = msg_is_service();
 	pg_uuid_t  *conversation_id;
 	pg_uuid_t	sender;
 	Place		place;
-	Datum		result;
 
-	rule_start(&row, fcinfo);
 	msg_wakeup_at_commit();
-	SPI_connect();
 
-	if (is_service && rule_get(&row, row.new, "seq") != NULL)
+	if (is_service && rule_get(row, row->new, "seq") != NULL)
 	{
-		keep_given_place(&row);
-		SPI_finish();
-		return PointerGetDatum(row.new);
+		keep_given_place(row);
+		return PointerGetDatum(row->new);
 	}
 
-	check_message(&row, is_service);
-	conversation_id = rule_get_uuid(&row, row.new, "conversation_id");
+	check_message(row, is_service);
+	conversation_id = rule_get_uuid(row, row->new, "conversation_id");
 	if (is_service)
 		place = next_place(conversation_id);
 	else
 	{
-		sender = set_sender(&row);
-		record_key(&row, &sender);
+		sender = set_sender(row);
+		record_key(row, &sender);
 		msg_limit_send(&sender);
 		place = next_place_of(conversation_id, &sender);
 	}
-	require_reply_target(&row);
+	require_reply_target(row);
 	if (!is_service)
 	{
-		require_month(&row, place.time);
+		require_month(row, place.time);
 		advance_own_marker(conversation_id, &sender, &place);
-		reset_servers_columns(&row);
+		reset_servers_columns(row);
 	}
-	rule_set(&row, "seq", Int64GetDatum(place.seq));
-	rule_set(&row, "version", Int64GetDatum(place.version));
-	rule_set(&row, "created_at", TimestampTzGetDatum(place.time));
+	rule_set(row, "seq", Int64GetDatum(place.seq));
+	rule_set(row, "version", Int64GetDatum(place.version));
+	rule_set(row, "created_at", TimestampTzGetDatum(place.time));
 
-	result = rule_result(&row, row.new);
-	SPI_finish();
-	return result;
+	return rule_result(row, row->new);
 }
 
 /* A row that comes back from a dump, or from elsewhere. */
@@ -130,17 +126,20 @@ keep_given_place(const RuleRow *row)
 {
 	static MsgPlan plan = MSG_PLAN(
 		"UPDATE conversations SET last_seq = greatest(last_seq, $2),"
-		" last_version = greatest(last_version, $3)"
-		" WHERE id = $1 AND (last_seq < $2 OR last_version < $3)",
-		UUIDOID, INT8OID, INT8OID);
+		" last_version = greatest(last_version, $3),"
+		" updated_at = greatest(updated_at, $4)"
+		" WHERE id = $1"
+		" AND (last_seq < $2 OR last_version < $3 OR updated_at < $4)",
+		UUIDOID, INT8OID, INT8OID, TIMESTAMPTZOID);
 	Datum	   *conversation_id = rule_get(row, row->new, "conversation_id");
 	Datum	   *version = rule_get(row, row->new, "version");
+	Datum	   *time = rule_get(row, row->new, "created_at");
 
 	/* Without these the row is refused by their NOT NULL. */
-	if (conversation_id != NULL && version != NULL)
+	if (conversation_id != NULL && version != NULL && time != NULL)
 	{
 		Datum		values[] = {
-			*conversation_id, *rule_get(row, row->new, "seq"), *version
+			*conversation_id, *rule_get(row, row->new, "seq"), *version, *time
 		};
 
 		rule_write_internal(&plan, values, NULL);
@@ -356,29 +355,24 @@ reset_servers_columns(RuleRow *row)
 	rule_set_null(row, "read_at");
 }
 
-PG_FUNCTION_INFO_V1(msg_message_before_update);
+RULE(msg_message_before_update, message_before_update)
 
 /* An UPDATE that changes nothing writes nothing. */
-Datum
-msg_message_before_update(PG_FUNCTION_ARGS)
+static Datum
+message_before_update(RuleRow *row)
 {
-	RuleRow		row;
 	bool		is_service = msg_is_service() || rule_is_internal();
 	Datum		result = PointerGetDatum(NULL);
 
-	rule_start(&row, fcinfo);
-
-	SPI_connect();
 	if (is_service)
-		change_as_service(&row);
+		change_as_service(row);
 	else
-		change_as_profile(&row);
-	if (row.nchanges > 0)
+		change_as_profile(row);
+	if (row->nchanges > 0)
 	{
-		result = rule_result(&row, is_service ? row.new : row.old);
+		result = rule_result(row, is_service ? row->new : row->old);
 		msg_wakeup_at_commit();
 	}
-	SPI_finish();
 	return result;
 }
 
@@ -488,20 +482,17 @@ set_version(RuleRow *row)
 	rule_set(row, "updated_at", msg_plan_column(2, &isnull));
 }
 
-PG_FUNCTION_INFO_V1(msg_message_before_delete);
+RULE(msg_message_before_delete, message_before_delete)
 
 /* Messages are deleted by tombstones; rows go with their conversation. */
-Datum
-msg_message_before_delete(PG_FUNCTION_ARGS)
+static Datum
+message_before_delete(RuleRow *row)
 {
-	RuleRow		row;
-
-	rule_start(&row, fcinfo);
 	if (!msg_is_service() && !rule_is_internal())
 		ereport(ERROR,
 				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				errmsg("only a service may delete the row of a message"),
 				errhint("Use openhr_msg.delete_message(), or set \"is_deleted\"."));
 	msg_wakeup_at_commit();
-	return PointerGetDatum(row.old);
+	return PointerGetDatum(row->old);
 }

@@ -29,13 +29,17 @@
 #include "catalog/objectaccess.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
+#include "commands/dbcommands.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
 #include "storage/latch.h"
 
 #include "openhr_msg.h"
 
 /* What this transaction did so far. */
 static bool tables_changed = false;
-static bool setup_changed = false;	/* an extension, or a database */
+static bool extension_changed = false;
+static bool database_changed = false;
 
 static object_access_hook_type prev_object_access_hook = NULL;
 
@@ -55,6 +59,22 @@ void
 msg_wakeup_at_commit(void)
 {
 	tables_changed = true;
+}
+
+void
+msg_extension_changed(void)
+{
+	if (msg_is_served_database())
+		extension_changed = true;
+}
+
+/* Is this session in the database that the workers serve? */
+bool
+msg_is_served_database(void)
+{
+	char	   *name = get_database_name(MyDatabaseId);
+
+	return name && strcmp(name, msg_database) == 0;
 }
 
 void
@@ -80,7 +100,7 @@ raise_flush_target(XLogRecPtr target)
 static void
 on_xact_event(XactEvent event, void *arg)
 {
-	if (!tables_changed && !setup_changed)
+	if (!tables_changed && !extension_changed && !database_changed)
 		return;
 
 	switch (event)
@@ -88,7 +108,7 @@ on_xact_event(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 			if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
 				raise_flush_target(XactLastCommitEnd);
-			if (setup_changed)
+			if (extension_changed)
 			{
 				pg_atomic_fetch_add_u32(&msg_shared->extension_changes, 1);
 				for (int i = 0; i < msg_shared->nslots; i++)
@@ -111,12 +131,14 @@ on_xact_event(XactEvent event, void *arg)
 	}
 
 	tables_changed = false;
-	setup_changed = false;
+	extension_changed = false;
+	database_changed = false;
 }
 
 /*
- * Every extension and database counts as ours: at creation its row cannot be
- * looked up yet, and for the workers to look once more costs nothing.
+ * Our extension goes, in whatever way.  (That it comes is told by its install
+ * script: here its row could not be looked up yet.)  And any database comes or
+ * gets a name: it may be the one that the streamer waits for.
  */
 static void
 on_object_access(ObjectAccessType access, Oid class_id, Oid object_id,
@@ -125,9 +147,14 @@ on_object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 	if (prev_object_access_hook)
 		prev_object_access_hook(access, class_id, object_id, sub_id, arg);
 
-	if ((class_id == ExtensionRelationId &&
-		 (access == OAT_POST_CREATE || access == OAT_DROP)) ||
-		(class_id == DatabaseRelationId &&
-		 (access == OAT_POST_CREATE || access == OAT_POST_ALTER)))
-		setup_changed = true;
+	if (class_id == ExtensionRelationId && access == OAT_DROP)
+	{
+		char	   *name = get_extension_name(object_id);
+
+		if (name && strcmp(name, MSG_EXTENSION) == 0)
+			msg_extension_changed();
+	}
+	else if (class_id == DatabaseRelationId &&
+			 (access == OAT_POST_CREATE || access == OAT_POST_ALTER))
+		database_changed = true;
 }

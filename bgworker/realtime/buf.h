@@ -51,7 +51,7 @@ buf_string(const buf *b)
 	return b->len > 0 ? b->data : "";
 }
 
-/* The text with a terminator, to be freed; NULL: no memory.  b is empty then. */
+/* The text, to be freed, and b is empty; NULL: no memory. */
 extern char *buf_detach(buf *b);
 
 #endif							/* REALTIME_BUF_H */

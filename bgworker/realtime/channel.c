@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * channel.c
- *	  Channels: join, leave, tokens, and the answers to everything else.
+ *	  Channels: their life between join and leave, and what they are told.
  *
  * A join that asks for changes is answered when nothing committed from then
  * on can be missed: the stream of events runs and the user's memberships are
@@ -18,14 +18,7 @@
 /* A join is refused when it has waited so long; clients wait 10 seconds. */
 #define JOIN_LIMIT			7	/* seconds */
 
-#define MAX_TOPIC			255 /* bytes */
-#define MAX_CONN_BINDINGS	1000	/* of all of a connection's channels */
-
 #define TEXT(s)		(s), strlen(s)
-
-#define NOT_READY \
-	"InitializingProjectConnection: Realtime is initializing the project " \
-	"connection"
 
 /* ----------
  * Messages to a channel
@@ -42,14 +35,14 @@ channel_reply(channel *ch, const char *ref, const char *status,
 }
 
 /* phx_close; to have an effect it must carry the join's ref. */
-static frame *
+frame *
 channel_close_frame(const channel *ch)
 {
 	return message_frame(ch->conn->vsn, ch->join_ref, ch->join_ref,
 						 ch->topic, ch->topic_len, "phx_close", TEXT("{}"));
 }
 
-static void
+void
 channel_system(channel *ch, const char *extension, const char *status,
 			   const char *text)
 {
@@ -259,11 +252,11 @@ channel_fire(timer *t, int64_t now_s)
 }
 
 /* ----------
- * Joining
+ * Coming and going
  * ----------
  */
 
-static channel *
+channel *
 channel_find(hub_conn *conn, const message *m)
 {
 	list_foreach(node, &conn->channels)
@@ -277,14 +270,7 @@ channel_find(hub_conn *conn, const message *m)
 	return NULL;
 }
 
-/* The ref of a join, by which all of its channel's messages are known. */
-static const char *
-message_join_ref(const message *m)
-{
-	return strcmp(m->join_ref, "null") != 0 ? m->join_ref : m->ref;
-}
-
-static channel *
+channel *
 channel_new(hub_conn *conn, const message *m, const identity *identity)
 {
 	const char *join_ref = message_join_ref(m);
@@ -315,7 +301,7 @@ channel_new(hub_conn *conn, const message *m, const identity *identity)
 	return ch;
 }
 
-static void
+void
 channel_clear_bindings(channel *ch)
 {
 	for (int i = 0; i < ch->nbindings; i++)
@@ -338,255 +324,6 @@ channel_drop(channel *ch)
 	frame_unref(ch->reply);
 	frame_unref(ch->close_replaced);
 	free(ch);
-}
-
-/* A token of the payload; NULL: none that counts. */
-static const char *
-payload_token(const json_t *payload, const char *key, size_t *len)
-{
-	const json_t *value = json_object_get(payload, key);
-	const char *token = json_string_value(value);
-
-	if (token == NULL)
-		return NULL;
-	*len = json_string_length(value);
-	while (*len > 0 && strchr(" \t\r\n", token[*len - 1]) != NULL)
-		(*len)--;
-	while (*len > 0 && strchr(" \t\r\n", *token) != NULL)
-	{
-		token++;
-		(*len)--;
-	}
-	/* Keys of the new style are for a gateway in front of us. */
-	if (strncmp(token, "sb_", 3) == 0)
-		return NULL;
-	return token;
-}
-
-/* Whom a join speaks for.  False: problem tells. */
-static bool
-join_identify(hub_conn *conn, const message *m, identity *identity,
-			  buf *problem)
-{
-	hub		   *h = conn->hub;
-	token_status status = TOKEN_OK;
-	size_t		len = 0;
-	const char *token = payload_token(m->payload, "user_token", &len);
-
-	if (token == NULL)
-		token = payload_token(m->payload, "access_token", &len);
-	*identity = conn->identity;
-	if (token != NULL && !identity_same_token(h, identity, token, len))
-		status = identity_verify(h, identity, token, len);
-	else if (identity->kind == IDENTITY_NONE)
-		status = TOKEN_MALFORMED;
-	else if (identity_expired(identity, h->now))
-		status = TOKEN_EXPIRED;
-	if (status != TOKEN_OK)
-		identity_problem(problem, status, h->now - identity->exp, true);
-	return status == TOKEN_OK;
-}
-
-/* May there be one more channel with so many bindings?  NULL: yes. */
-static const char *
-join_limit(hub_conn *conn, const message *m, size_t nbindings)
-{
-	hub		   *h = conn->hub;
-
-	if (strncmp(m->topic, MESSAGE_PREFIX, MESSAGE_PREFIX_LEN) != 0 ||
-		m->topic_len > MAX_TOPIC)
-		return "unmatched topic";
-	if (m->topic_len == MESSAGE_PREFIX_LEN)
-		return "TopicNameRequired: You must provide a topic name";
-	if (!conn_may_join(conn))
-		return "ClientJoinRateLimitReached: Too many joins per second";
-	if (conn->nchannels >= h->config.max_channels)
-		return "ChannelRateLimitReached: Too many channels";
-	if (nbindings > (size_t) h->config.max_bindings ||
-		conn->nbindings + nbindings > MAX_CONN_BINDINGS)
-		return "ChannelRateLimitReached: Too many postgres_changes bindings";
-	if (nbindings > 0 && !hub_knows_tables(h))
-		return NOT_READY;
-	return NULL;
-}
-
-static bool
-join_is_allowed(hub_conn *conn, const message *m, size_t nbindings,
-				identity *identity, buf *problem)
-{
-	const char *limit = join_limit(conn, m, nbindings);
-
-	if (limit != NULL)
-	{
-		buf_text(problem, limit);
-		return false;
-	}
-	return join_identify(conn, m, identity, problem);
-}
-
-/* One item of the reply: the client's own, with an id. */
-static void
-echo_item(buf *reply, const json_t *params, uint32_t id)
-{
-	char	   *text = json_dumps(params, JSON_COMPACT);
-
-	if (text == NULL)
-	{
-		reply->failed = true;
-		return;
-	}
-	/* Without its closing brace. */
-	buf_bytes(reply, text, strlen(text) - 1);
-	buf_printf(reply, "%s\"id\":%u}", json_object_size(params) > 0 ? "," : "",
-			   (unsigned) id);
-	free(text);
-}
-
-/*
- * Read the items into bindings and put the reply together.  One bad item
- * spoils the whole subscription; problem tells then.
- */
-static void
-join_bind(channel *ch, const json_t *changes, size_t nbindings, buf *reply,
-		  buf *problem)
-{
-	size_t		i;
-	json_t	   *params;
-
-	if (nbindings > 0)
-	{
-		ch->bindings = calloc(nbindings, sizeof(binding));
-		if (ch->bindings == NULL)
-		{
-			problem->failed = true;
-			return;
-		}
-	}
-	buf_text(reply, "{\"postgres_changes\":[");
-	json_array_foreach((json_t *) changes, i, params)
-	{
-		binding    *b = &ch->bindings[ch->nbindings];
-
-		if (!json_is_object(params))
-			continue;
-		list_init(&b->link);
-		b->channel = ch;
-		b->id = binding_id(params, ch->bindings, ch->nbindings);
-		buf_text(reply, ch->nbindings > 0 ? "," : "");
-		echo_item(reply, params, b->id);
-		ch->nbindings++;
-		ch->conn->nbindings++;
-		if (buf_ok(problem) && problem->len == 0)
-			binding_parse(ch->conn->hub, b, params, problem);
-	}
-	buf_text(reply, "]}");
-}
-
-/* Booleans may also come as text. */
-static bool
-is_true(const json_t *value)
-{
-	const char *text = json_string_value(value);
-
-	return json_is_true(value) || (text != NULL && strcmp(text, "true") == 0);
-}
-
-/* The subscription cannot be: the channel is there without it. */
-static void
-join_without_changes(channel *ch, const json_t *config, const char *problem)
-{
-	const json_t *options = json_object_get(config,
-											"postgres_changes_options");
-	buf			reason;
-
-	channel_clear_bindings(ch);
-	if (!is_true(json_object_get(options, "wait")))
-	{
-		channel_settle(ch);
-		channel_system(ch, "postgres_changes", "error", problem);
-		return;
-	}
-	buf_init(&reason);
-	buf_text(&reason, "RealtimeDisabledForConfiguration: ");
-	buf_text(&reason, problem);
-	channel_refuse(ch, buf_string(&reason));
-	buf_free(&reason);
-}
-
-static void
-join_set_up(channel *ch, const message *m, size_t nbindings)
-{
-	const json_t *config = json_object_get(m->payload, "config");
-	hub_conn   *conn = ch->conn;
-	buf			reply;
-	buf			problem;
-
-	buf_init(&reply);
-	buf_init(&problem);
-	join_bind(ch, json_object_get(config, "postgres_changes"), nbindings,
-			  &reply, &problem);
-	if (buf_ok(&reply) && buf_ok(&problem))
-		ch->reply = message_reply(conn->vsn, ch->join_ref, ch->ref, ch->topic,
-								  ch->topic_len, "ok", buf_string(&reply));
-	if (ch->reply == NULL)
-		conn_cut(conn, HUB_CLOSE_TRY_LATER, "out of memory");
-	else if (problem.len == 0)
-		channel_settle(ch);
-	else
-		join_without_changes(ch, config, buf_string(&problem));
-	buf_free(&reply);
-	buf_free(&problem);
-}
-
-static size_t
-count_bindings(const message *m)
-{
-	const json_t *config = json_object_get(m->payload, "config");
-	const json_t *changes = json_object_get(config, "postgres_changes");
-	size_t		n = 0;
-	size_t		i;
-	json_t	   *item;
-
-	json_array_foreach((json_t *) changes, i, item)
-		n += json_is_object(item);
-	return n;
-}
-
-static void
-channel_join(hub_conn *conn, const message *m)
-{
-	channel    *old = channel_find(conn, m);
-	channel    *ch = NULL;
-	frame	   *close_old = NULL;
-	size_t		nbindings = count_bindings(m);
-	identity	identity;
-	buf			problem;
-
-	/* A second join of a topic ends the first, after its own reply. */
-	if (old != NULL)
-	{
-		close_old = channel_close_frame(old);
-		channel_drop(old);
-	}
-	buf_init(&problem);
-	if (join_is_allowed(conn, m, nbindings, &identity, &problem))
-	{
-		ch = channel_new(conn, m, &identity);
-		if (ch == NULL)
-			conn_cut(conn, HUB_CLOSE_TRY_LATER, "out of memory");
-	}
-	else
-		conn_refuse(conn, message_error(conn->vsn, message_join_ref(m),
-										m->ref, m->topic, m->topic_len,
-										buf_string(&problem)));
-	buf_free(&problem);
-	if (ch != NULL)
-	{
-		ch->close_replaced = close_old;
-		join_set_up(ch, m, nbindings);
-	}
-	else if (close_old != NULL)
-		conn_refuse(conn, close_old);
 }
 
 /* ----------
@@ -625,7 +362,7 @@ channel_set_token(channel *ch, const json_t *payload)
 	hub		   *h = ch->conn->hub;
 	bool		waiting = !list_is_empty(&ch->in_waiting);
 	size_t		len = 0;
-	const char *token = payload_token(payload, "access_token", &len);
+	const char *token = identity_token(payload, "access_token", &len);
 	token_status status;
 	identity	identity;
 

@@ -63,16 +63,17 @@ days_from_date(int64_t year, int64_t month, int64_t day)
 static bool
 read_date(reader *r, int64_t *days)
 {
-	static const int lengths[] = {31, 28, 31, 30, 31, 30,
-	31, 31, 30, 31, 30, 31};
+	static const int lengths[] = {
+		31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31
+	};
 	int64_t		year;
 	int64_t		month;
 	int64_t		day;
 	bool		leap;
 
 	if (digits(r, 6, &year) < 4 || year == 0 || year > MAX_YEAR ||
-		!accept(r, "-") || !two_digits(r, 12, &month) || month == 0 || !accept(r, "-") ||
-		!two_digits(r, 31, &day) || day == 0)
+		!accept(r, "-") || !two_digits(r, 12, &month) || month == 0 ||
+		!accept(r, "-") || !two_digits(r, 31, &day) || day == 0)
 		return false;
 	leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
 	if (day > lengths[month - 1] + (month == 2 && leap))

@@ -18,7 +18,6 @@
 
 #define FILTER_MAX_CONDITIONS	32
 #define FILTER_MAX_VALUES		100 /* of in */
-#define FILTER_MAX_PATTERN		255 /* bytes */
 
 typedef struct filter filter;
 

@@ -58,6 +58,29 @@ identity_expired(const identity *identity, int64_t now_s)
 	return identity->exp + TOKEN_LEEWAY < now_s;
 }
 
+/* A token of the payload; NULL: none that counts. */
+const char *
+identity_token(const json_t *payload, const char *key, size_t *len)
+{
+	const json_t *value = json_object_get(payload, key);
+	const char *token = json_string_value(value);
+
+	if (token == NULL)
+		return NULL;
+	*len = json_string_length(value);
+	while (*len > 0 && strchr(" \t\r\n", token[*len - 1]) != NULL)
+		(*len)--;
+	while (*len > 0 && strchr(" \t\r\n", *token) != NULL)
+	{
+		token++;
+		(*len)--;
+	}
+	/* Keys of the new style are for a gateway in front of us. */
+	if (strncmp(token, "sb_", 3) == 0)
+		return NULL;
+	return token;
+}
+
 /* Whom a token speaks for; exp is also set when it has expired. */
 token_status
 identity_verify(hub *h, identity *identity, const char *token, size_t len)

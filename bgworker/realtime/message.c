@@ -153,6 +153,12 @@ message_free(message *m)
 	m->root = NULL;
 }
 
+const char *
+message_join_ref(const message *m)
+{
+	return strcmp(m->join_ref, "null") != 0 ? m->join_ref : m->ref;
+}
+
 frame *
 message_frame(int vsn, const char *join_ref, const char *ref,
 			  const char *topic, size_t topic_len, const char *event,

@@ -39,6 +39,9 @@ extern bool message_parse_binary(message *m, int vsn, const char *data,
 								 size_t len);
 extern void message_free(message *m);
 
+/* The ref of a join, by which all messages of its channel are known. */
+extern const char *message_join_ref(const message *m);
+
 /*
  * A frame to a client.  join_ref and ref are JSON; version 1 has no
  * join_ref.  payload must be a JSON object.  NULL: no memory.

@@ -229,6 +229,8 @@ extern void hub_reap(hub *h);
 extern void identity_set(hub *h, identity *identity,
 						 const token_claims *claims, const char *token,
 						 size_t len);
+extern const char *identity_token(const json_t *payload, const char *key,
+								  size_t *len);
 extern bool identity_same_token(hub *h, const identity *identity,
 								const char *token, size_t len);
 extern token_status identity_verify(hub *h, identity *identity,
@@ -238,10 +240,24 @@ extern void identity_problem(buf *b, token_status status, int64_t expired_s,
 extern bool identity_expired(const identity *identity, int64_t now_s);
 
 /* channel.c */
+#define NOT_READY \
+	"InitializingProjectConnection: Realtime is initializing the project " \
+	"connection"
+
 extern void channel_receive(hub_conn *conn, const message *m);
+extern channel *channel_find(hub_conn *conn, const message *m);
+extern channel *channel_new(hub_conn *conn, const message *m,
+							const identity *identity);
 extern void channel_drop(channel *ch);
+extern void channel_clear_bindings(channel *ch);
+extern frame *channel_close_frame(const channel *ch);
+extern void channel_system(channel *ch, const char *extension,
+						   const char *status, const char *text);
 extern void channel_settle(channel *ch);
 extern void channel_refuse(channel *ch, const char *reason);
+
+/* join.c */
+extern void channel_join(hub_conn *conn, const message *m);
 
 /* binding.c */
 extern bool binding_parse(hub *h, binding *b, const json_t *params,

@@ -69,7 +69,7 @@ sub events_of_insert
 {
 	my $before = streamed();
 	$node->safe_psql('chat', $insert);
-	my $lsn = $node->safe_psql('chat', 'SELECT pg_current_wal_insert_lsn()');
+	my $lsn = $node->safe_psql('chat', 'SELECT pg_current_wal_flush_lsn()');
 	$node->poll_query_until('other',
 		"SELECT position >= '$lsn' FROM openhr_msg.status()"
 		  . " WHERE worker = 'streamer'")
