@@ -1,79 +1,69 @@
--- A conversation from its beginning to its end, by functions.
-
+-- The functions: names and arguments that other tools are written against,
+-- and who may call them.
 BEGIN;
-\ir people.psql
 SELECT no_plan();
 
-SELECT pg_temp.become(:ann);
-SELECT id AS talk FROM openhr_msg.create_conversation(ARRAY[:bob]::uuid[],
-	title => 'Founders', type => 'group') \gset
+CREATE TEMPORARY TABLE interface (name text, arguments text, callers text[]);
+INSERT INTO interface VALUES
+	('authenticate', 'token text', '{anon,authenticated,service_role}'),
+	('create_conversation', 'participants uuid[], title text, type text, match_id uuid', '{authenticated,service_role}'),
+	('list_conversations', 'max integer, before timestamp with time zone, include_archived boolean', '{authenticated,service_role}'),
+	('get_conversation', 'conversation_id uuid', '{authenticated,service_role}'),
+	('archive_conversation', 'conversation_id uuid, archived boolean', '{authenticated,service_role}'),
+	('add_participant', 'conversation_id uuid, profile_id uuid, role text', '{authenticated,service_role}'),
+	('remove_participant', 'conversation_id uuid, profile_id uuid', '{authenticated,service_role}'),
+	('send_message', 'conversation_id uuid, content text, content_type text, reply_to_message_id uuid, metadata jsonb, client_message_id text', '{authenticated,service_role}'),
+	('list_messages', 'conversation_id uuid, max integer, before timestamp with time zone, before_seq bigint, after_seq bigint', '{authenticated,service_role}'),
+	('list_changes', 'conversation_id uuid, since_version bigint, max integer', '{authenticated,service_role}'),
+	('edit_message', 'message_id uuid, content text', '{authenticated,service_role}'),
+	('delete_message', 'message_id uuid', '{authenticated,service_role}'),
+	('mark_read', 'conversation_id uuid, up_to_seq bigint', '{authenticated,service_role}'),
+	('status', '', '{pg_monitor}'),
+	('stop_workers', '', '{}'),
+	('start_workers', '', '{}');
 
-SELECT results_eq(format(
-	'SELECT profile_id, role FROM conversation_participants
-	WHERE conversation_id = %L ORDER BY 1', :'talk'),
-	format('VALUES (%L::uuid, %L), (%L::uuid, %L)', :ann, 'admin', :bob,
-		   'member'),
-	'who opens a group is its admin');
+CREATE TEMPORARY TABLE found AS
+SELECT p.oid, proname, prosecdef, proconfig, prolang,
+	regexp_replace(pg_get_function_arguments(p.oid), ' DEFAULT [^,]*|OUT [^,]*,? ?', '', 'g') AS arguments
+FROM pg_proc p
+WHERE pronamespace = 'openhr_msg'::regnamespace;
 
-SELECT id AS first FROM openhr_msg.send_message(:'talk', 'one',
-	client_message_id => 'key-1') \gset
-SELECT is((openhr_msg.send_message(:'talk', 'one',
-	client_message_id => 'key-1')).id, :'first'::uuid,
-	'sending again returns the stored message');
-SELECT is((openhr_msg.send_message(:'talk', 'two')).seq, 2::bigint,
-	'and takes no place in the order');
+SELECT is((SELECT array_agg(f.arguments) FROM found f WHERE f.proname = i.name),
+	ARRAY[i.arguments], i.name || ' takes its named arguments')
+FROM interface i
+WHERE i.name <> 'status';
 
-SELECT pg_temp.become(:bob);
-SELECT is((openhr_msg.send_message(:'talk', 'three',
-	reply_to_message_id => :'first')).reply_to_message_id, :'first'::uuid,
-	'a reply names what it answers');
-SELECT is(unread_count, 0::bigint, 'who answers has read what was there')
-FROM openhr_msg.get_conversation(:'talk');
+-- Who may: those, and of the others nobody.
+SELECT is(
+	(SELECT coalesce(array_agg(role ORDER BY role), '{}')
+	 FROM unnest(ARRAY['anon', 'authenticated', 'pg_monitor', 'service_role']) AS role
+	 WHERE has_function_privilege(role, f.oid, 'EXECUTE')
+	 AND role <> ALL (CASE WHEN i.name = 'authenticate' THEN ARRAY['pg_monitor'] ELSE '{}' END)),
+	i.callers, i.name || ' may be called by those who should')
+FROM interface i JOIN found f ON f.proname = i.name;
 
-SELECT pg_temp.become(:ann);
-SELECT is(unread_count, 1::bigint, 'the other one has one message to read')
-FROM openhr_msg.get_conversation(:'talk');
-SELECT lives_ok(format('SELECT openhr_msg.mark_read(%L)', :'talk'));
-SELECT is(unread_count, 0::bigint, 'and then none')
-FROM openhr_msg.get_conversation(:'talk');
+-- Everything else in the schema is for nobody but its triggers and policies.
+SELECT is_empty($$
+	SELECT proname FROM found f
+	WHERE has_function_privilege('anon', oid, 'EXECUTE')
+	AND proname NOT IN ('authenticate', 'uid', 'is_participant', 'uuid_v7', 'uuid_v7_floor')$$,
+	'nobody can call anything else without a token');
 
-SELECT is((openhr_msg.edit_message(:'first', 'uno')).is_edited, true,
-	'an edited message says so');
-SELECT is((openhr_msg.delete_message(:'first')).content, '',
-	'a deleted one keeps its place and not its content');
+-- A function that acts with its owner's rights looks for nothing where its
+-- caller may have put something.
+SELECT is_empty($$
+	SELECT proname FROM found
+	WHERE prosecdef AND NOT EXISTS (
+		SELECT FROM unnest(proconfig) AS c
+		WHERE c LIKE 'search_path=pg_catalog%pg_temp')$$,
+	'SECURITY DEFINER has a fixed search_path that ends in pg_temp');
 
-SELECT results_eq(
-	format('SELECT seq, content FROM openhr_msg.list_messages(%L)', :'talk'),
-	$$VALUES (3::bigint, 'three'), (2, 'two'), (1, '')$$,
-	'a page is newest first, with tombstones');
-SELECT results_eq(
-	format('SELECT seq FROM openhr_msg.list_messages(%L, max => 1,
-		before_seq => 3)', :'talk'), ARRAY[2::bigint], 'the page before');
-SELECT results_eq(
-	format('SELECT seq FROM openhr_msg.list_messages(%L, after_seq => 1)',
-		   :'talk'), ARRAY[2::bigint, 3], 'what came after');
-SELECT results_eq(
-	format('SELECT seq, version FROM openhr_msg.list_changes(%L, 3)',
-		   :'talk'), 'VALUES (1::bigint, 5::bigint)',
-	'changes are final states in the order of version');
-
-SELECT lives_ok(format('SELECT openhr_msg.add_participant(%L, %L)', :'talk',
-	:eve), 'an admin adds somebody');
-SELECT is(openhr_msg.remove_participant(:'talk', :bob), true,
-	'and removes somebody');
-SELECT is((openhr_msg.archive_conversation(:'talk')).is_archived, true,
-	'and puts the conversation away');
-SELECT is_empty('SELECT * FROM openhr_msg.list_conversations()',
-	'an archived conversation is not listed');
-SELECT isnt_empty('SELECT * FROM openhr_msg.list_conversations(
-	include_archived => true)', 'unless asked for');
-
-SELECT is(openhr_msg.remove_participant(:'talk', :ann), true,
-	'the admin leaves');
-RESET ROLE;
-SELECT results_eq(format('SELECT profile_id, role
-	FROM conversation_participants WHERE conversation_id = %L', :'talk'),
-	format('VALUES (%L::uuid, %L)', :eve, 'admin'), 'and another takes over');
+-- A message's text must not get into the log by an error.
+SELECT ok(proconfig @> ARRAY['log_min_error_statement=panic', 'log_error_verbosity=terse'],
+	proname || ' keeps its statement out of the log')
+FROM found
+WHERE proname IN ('send_message', 'edit_message', 'delete_message', 'create_conversation')
+ORDER BY proname;
 
 SELECT * FROM finish();
 ROLLBACK;
