@@ -16,6 +16,9 @@ import { anonKey, as, connect, conversation, flush, listen, person, send, tokenO
 const here = new URL('.', import.meta.url);
 const { window } = new JSDOM('<!doctype html><body></body>', { url: 'http://localhost/' });
 Object.assign(globalThis, { window, document: window.document });
+globalThis.navigator ??= window.navigator;
+/* There are no other tabs, and a channel to them would keep Node running. */
+delete globalThis.BroadcastChannel;
 const { createElement } = await import('react');
 const { createRoot } = await import('react-dom/client');
 
