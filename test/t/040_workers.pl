@@ -170,10 +170,15 @@ cmp_ok((status('sum(wakeups)', 'true') - $sum) / (time - $since),
 
 # Other people's databases.
 
+my $epoch = epoch();
 $since = time;
 $node->safe_psql('postgres', 'CREATE DATABASE scratch');
+$node->safe_psql('scratch',
+	'CREATE EXTENSION openhr_msg; DROP EXTENSION openhr_msg');
 $node->safe_psql('postgres', 'DROP DATABASE scratch');
 cmp_ok(time - $since, '<', 10, 'no worker holds up CREATE DATABASE');
+is(events_of_insert(), 2, '... and none is disturbed');
+is(epoch(), $epoch, '... by an extension there');
 
 # Restarts.  The streamer goes on where it was, so nothing comes twice.
 
@@ -207,7 +212,7 @@ is(events_of_insert() >= 2, 1, '... and events flow');
 
 # The extension goes and comes.
 
-my $epoch = epoch();
+$epoch = epoch();
 $node->safe_psql('chat', 'DROP EXTENSION openhr_msg');
 ok( $node->poll_query_until(
 		'other', 'SELECT count(*) = 0 FROM pg_replication_slots'),
