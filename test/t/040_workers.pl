@@ -84,9 +84,11 @@ sub log_count
 	return $count;
 }
 
-# The database is missing.
+# The database is missing.  Nobody else has connected since the start, so that
+# no description of a catalog's index is around.
 
 $node->start;
+$node->wait_for_log('waits for database "chat"');
 $node->safe_psql('postgres', 'CREATE DATABASE other');
 my ($ret, $stdout, $stderr) =
   $node->psql('other', 'CREATE EXTENSION openhr_msg');
