@@ -71,8 +71,6 @@ FROM pg_class
 WHERE oid IN ('conversations'::regclass, 'conversation_participants'::regclass,
 	'messages'::regclass, 'openhr_msg.messages_default'::regclass)
 ORDER BY relname;
-SELECT policy_roles_are('public', 'conversations', 'conversation_visibility', ARRAY['public'],
-	'conversation_visibility is for everybody');
 SELECT policy_cmd_is('public', 'conversations', 'conversation_visibility', 'select',
 	'conversation_visibility is about reading');
 SELECT policy_cmd_is('public', 'messages', 'message_visibility', 'select',
