@@ -88,7 +88,7 @@ COMMENT ON COLUMN @extschema@.conversation_participants.joined_at IS
 COMMENT ON COLUMN @extschema@.conversation_participants.last_read_at IS
 'when last_read_seq last moved';
 COMMENT ON COLUMN @extschema@.conversation_participants.is_muted IS
-'true when the profile may not send here';
+'true when an admin has muted the profile: it reads, but does not write';
 COMMENT ON COLUMN @extschema@.conversation_participants.last_read_seq IS
 'seq up to which the profile has read; only moves forward';
 

@@ -68,6 +68,11 @@ COMMENT ON COLUMN openhr_msg.conversation_months.month IS
 
 SELECT pg_catalog.pg_extension_config_dump('openhr_msg.conversation_months', '');
 
+ALTER TABLE openhr_msg.send_log ENABLE ROW LEVEL SECURITY;
+ALTER TABLE openhr_msg.send_log FORCE ROW LEVEL SECURITY;
+ALTER TABLE openhr_msg.conversation_months ENABLE ROW LEVEL SECURITY;
+ALTER TABLE openhr_msg.conversation_months FORCE ROW LEVEL SECURITY;
+
 SELECT openhr_msg.revoke_grants(relation)
 FROM unnest(ARRAY['openhr_msg.send_log', 'openhr_msg.conversation_months']::regclass[]) AS relation;
 

@@ -60,7 +60,7 @@ msg_create_conversation(PG_FUNCTION_ARGS)
 		" (conversation_id, profile_id, role)"
 		" SELECT $1, p, CASE WHEN p = $2 AND $4 <> 'one_to_one'"
 		" THEN 'admin' ELSE 'member' END"
-		" FROM unnest($3) AS p",
+		" FROM pg_catalog.unnest($3) AS p",
 		UUIDOID, UUIDOID, UUIDARRAYOID, TEXTOID);
 	static MsgPlan result_plan = MSG_PLAN(
 		"SELECT c FROM conversations c WHERE id = $1",
