@@ -76,6 +76,9 @@ ALTER TABLE openhr_msg.conversation_months FORCE ROW LEVEL SECURITY;
 SELECT openhr_msg.revoke_grants(relation)
 FROM unnest(ARRAY['openhr_msg.send_log', 'openhr_msg.conversation_months']::regclass[]) AS relation;
 
+-- A page is read in the order of an index and no further than it goes, also
+-- when the planner, which knows neither bounds nor length, would rather sort.
+
 CREATE FUNCTION openhr_msg.list_messages(
 	conversation_id uuid,
 	max integer DEFAULT 50,
@@ -86,6 +89,8 @@ RETURNS SETOF @extschema@.messages
 AS 'MODULE_PATHNAME', 'msg_list_messages'
 LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, @extschema@, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
 ROWS 50;
 
 COMMENT ON FUNCTION openhr_msg.list_messages(uuid, integer, timestamptz, bigint, bigint) IS
@@ -99,6 +104,8 @@ RETURNS SETOF @extschema@.messages
 AS 'MODULE_PATHNAME', 'msg_list_changes'
 LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, @extschema@, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
 ROWS 50;
 
 COMMENT ON FUNCTION openhr_msg.list_changes(uuid, bigint, integer) IS

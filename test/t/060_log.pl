@@ -59,12 +59,14 @@ my ($locker, $locker_in, $locker_out);
 
 while (my ($sqlstate, $command) = splice(@refused, 0, 2))
 {
-	lock_conversations() if $sqlstate eq '57014' && !$locker;
+	my $waits = $sqlstate eq '57014';
+	my $timeout = $waits ? '500ms' : '3min';
+	lock_conversations() if $waits && !$locker;
 	my ($status, $stdout, $stderr) = $node->psql('postgres', qq{
 		\\set VERBOSITY sqlstate
 		SET request.jwt.claims = '{"role": "authenticated", "sub": "$ann"}';
 		SET ROLE authenticated;
-		SET statement_timeout = '500ms';
+		SET statement_timeout = '$timeout';
 		$command;
 	});
 	like($stderr, qr/ERROR:  $sqlstate$/m,
