@@ -46,6 +46,7 @@
 
 static int	internal = 0;
 
+static void hide_statement(void *arg);
 static Oid	function_owner(Oid function);
 static const char *search_path_with(const char *schema);
 static int	column_number(const RuleRow *row, const char *name);
@@ -86,6 +87,10 @@ rule_run(FunctionCallInfo fcinfo, Rule rule)
 	int			sec_context;
 	const char *path;
 	int			nest_level = 0;
+	ErrorContextCallback context = {
+		.callback = hide_statement,
+		.previous = error_context_stack,
+	};
 	Datum		result;
 
 	rule_start(&row, fcinfo);
@@ -107,9 +112,12 @@ rule_run(FunctionCallInfo fcinfo, Rule rule)
 								 false);
 	}
 
+	/* The statement may hold the text of a message: keep it out of the log. */
+	error_context_stack = &context;
 	SPI_connect();
 	result = rule(&row);
 	SPI_finish();
+	error_context_stack = context.previous;
 
 	if (nest_level > 0)
 	{
@@ -117,6 +125,12 @@ rule_run(FunctionCallInfo fcinfo, Rule rule)
 		SetUserIdAndSecContext(user, sec_context);
 	}
 	return result;
+}
+
+static void
+hide_statement(void *arg)
+{
+	errhidestmt(true);
 }
 
 static Oid

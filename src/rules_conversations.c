@@ -125,16 +125,8 @@ open_conversation(RuleRow *row)
 static void
 check_type(const RuleRow *row)
 {
-	text	   *type;
-
 	rule_require(row, row->new, "type");
-	type = rule_get_text(row, row->new, "type");
-	if (!msg_text_equals(type, "one_to_one") &&
-		!msg_text_equals(type, "group") && !msg_text_equals(type, "system"))
-		ereport(ERROR,
-				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("invalid conversation type"),
-				errhint("Conversation types are \"one_to_one\", \"group\" and \"system\"."));
+	msg_check_conversation_type(rule_get_text(row, row->new, "type"));
 }
 
 static bool

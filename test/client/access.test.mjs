@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { as, connect, conversation, flush, listen, Listener, one, person, send,
+import { as, authorize, connect, conversation, flush, listen, Listener, one, person, send,
   serviceKey, sql, token, tokenOf } from './harness.mjs';
 
 const inserts = { event: 'INSERT', table: 'messages' };
@@ -187,7 +187,7 @@ for (const [what, make, expected] of badTokens) {
     const [ana, ben] = await trio();
     const talk = await conversation(ana, ben);
     const client = await connect(t, null);
-    await client.realtime.setAuth(make(ana));
+    await authorize(client, make(ana));
     const refused = new Listener(client, `room:${talk}`, inserts).join();
     const { error } = await refused.status('CHANNEL_ERROR');
     assert.match(error.message, expected);
@@ -202,10 +202,10 @@ test('after a refusal the client comes back with a better token', async t => {
   const [ana, ben] = await trio();
   const talk = await conversation(ana, ben);
   const client = await connect(t, null);
-  await client.realtime.setAuth(tokenOf(ana, { exp: now() - 3600 }));
+  await authorize(client, tokenOf(ana, { exp: now() - 3600 }));
   const all = new Listener(client, `room:${talk}`, inserts).join();
   await all.status('CHANNEL_ERROR');
-  await client.realtime.setAuth(tokenOf(ana));
+  await authorize(client, tokenOf(ana));
   await all.status('SUBSCRIBED');
   await send(ben, talk, 'welcome back');
   await all.content('welcome back');
@@ -216,12 +216,12 @@ test('an expired token ends its channel; a refreshed one goes on', async t => {
   const talk = await conversation(ana, ben);
   const [careless, careful] = [await connect(t, null), await connect(t, null)];
   const dying = tokenOf(ana, dyingIn(4));
-  await careless.realtime.setAuth(dying);
-  await careful.realtime.setAuth(dying);
+  await authorize(careless, dying);
+  await authorize(careful, dying);
   const ends = await listen(careless, `room:${talk}`, inserts);
   const stays = await listen(careful, `room:${talk}`, inserts);
 
-  await careful.realtime.setAuth(tokenOf(ana));
+  await authorize(careful, tokenOf(ana));
   await ends.status('CLOSED');
   const told = ends.system.find(s => s.status === 'error');
   assert.match(told.message, /^Token has expired/);
@@ -243,7 +243,7 @@ test('a token of somebody else changes whose events arrive', async t => {
   await all.content('to Ana');
 
   const greetings = all.system.length;
-  await client.realtime.setAuth(tokenOf(eva));
+  await authorize(client, tokenOf(eva));
   await all.until(() => all.system.slice(greetings).find(s => s.status === 'ok'),
     'the new subscription');
   await send(ben, talk, 'to Ana again');
@@ -257,7 +257,7 @@ test('a broken token while connected ends the channel', async t => {
   const talk = await conversation(ana, ben);
   const client = await connect(t, ana);
   const all = await listen(client, `room:${talk}`, inserts);
-  await client.realtime.setAuth(token({ sub: ana, role: 'authenticated' }, 'x'.repeat(32)));
+  await authorize(client, token({ sub: ana, role: 'authenticated' }, 'x'.repeat(32)));
   await all.status('CLOSED');
   await send(ben, talk, 'not for you');
   await flush(client);

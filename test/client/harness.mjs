@@ -12,6 +12,7 @@
  */
 import crypto from 'node:crypto';
 import { after } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import pg from 'pg';
 import { createClient } from '@supabase/supabase-js';
 import WebSocket from 'ws';
@@ -105,19 +106,32 @@ export function send(profile, conversationId, content, options = {}) {
 
 /* ---- clients --------------------------------------------------------- */
 
-/* A client as an application has it; profile null stays with the key. */
+/*
+ * A client as an application has it: the key is everybody's, the token comes
+ * from a callback.  (A token that was given to setAuth() by hand lasts until
+ * the first join: then the client asks the callback, which by default knows
+ * the key only.)  profile null: nobody has signed in.
+ */
 export async function connect(t, profile, { key = anonKey, realtime = {}, base = url } = {}) {
+  const identity = { token: profile ? tokenOf(profile) : key };
   const client = createClient(base, key, {
-    auth: { persistSession: false, autoRefreshToken: false },
+    accessToken: async () => identity.token,
     realtime: { transport: WebSocket, ...realtime },
   });
-  t.after(async () => {
-    await client.removeAllChannels();
-    await client.realtime.disconnect();
-  });
-  if (profile)
-    await client.realtime.setAuth(tokenOf(profile));
+  identities.set(client, identity);
+  t.after(() => client.removeAllChannels());
+  /* The client has begun to take its first token; let it finish. */
+  await setImmediate();
+  await client.realtime.setAuth();
   return client;
+}
+
+const identities = new WeakMap();
+
+/* From now on the client is the one of this token. */
+export async function authorize(client, itsToken) {
+  identities.get(client).token = itsToken;
+  await client.realtime.setAuth();
 }
 
 /* Everything that the gateway had queued for this client has been received. */
@@ -198,7 +212,7 @@ export class Listener {
 
   /* Wait for the message with this content. */
   content(text) {
-    return this.event(e => e.new.content === text, `the message "${text}"`);
+    return this.event(e => e.new.content === text, `the message "${text.slice(0, 80)}"`);
   }
 
   contents() {
