@@ -23,8 +23,8 @@
  * Locks are taken in one order: the client's key, the row of the rate limit,
  * rows of participants, and last the conversation.  Most writers lock one row
  * of a participant: their own, or the one that they change.  Who removes
- * another or changes another's role locks both, that one first; so of two
- * admins who remove each other at once one gets a deadlock, and stays.
+ * another or changes another's role locks both, that one first; of two admins
+ * who remove each other at once one is refused, or at worst gets a deadlock.
  *
  *-------------------------------------------------------------------------
  */
