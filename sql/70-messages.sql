@@ -94,12 +94,12 @@ COMMENT ON FUNCTION openhr_msg.list_messages(uuid, integer, timestamptz, bigint,
 CREATE FUNCTION openhr_msg.list_changes(
 	conversation_id uuid,
 	since_version bigint,
-	max integer DEFAULT 100)
+	max integer DEFAULT 50)
 RETURNS SETOF @extschema@.messages
 AS 'MODULE_PATHNAME', 'msg_list_changes'
 LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, @extschema@, pg_temp
-ROWS 100;
+ROWS 50;
 
 COMMENT ON FUNCTION openhr_msg.list_changes(uuid, bigint, integer) IS
 'messages that were sent, edited or deleted after a version, as they are now, in the order of their versions';

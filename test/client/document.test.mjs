@@ -27,7 +27,7 @@ await fs.mkdir(build, { recursive: true });
 after(() => fs.rm(build, { recursive: true, force: true }));
 
 /* The document's module with a client of its own. */
-async function documentModule(t, key) {
+async function documentModule(key) {
   process.env.NEXT_PUBLIC_SUPABASE_URL = url;
   process.env.NEXT_PUBLIC_SUPABASE_KEY = key;
   const source = await fs.readFile(new URL('document.tsx', here), 'utf8');
@@ -37,14 +37,12 @@ async function documentModule(t, key) {
 ${code}
 export { supabase };
 `);
-  const module = await import(file);
-  t.after(() => module.supabase.realtime.disconnect());
-  return module;
+  return import(file);
 }
 
 /* A page that shows a conversation with it, newest first. */
 async function openPage(t, key, conversationId) {
-  const { supabase, useConversationRealtime } = await documentModule(t, key);
+  const { supabase, useConversationRealtime } = await documentModule(key);
   const list = document.body.appendChild(document.createElement('ul'));
   const root = createRoot(list);
   const Room = ({ id }) => useConversationRealtime(id).messages.map(message =>
@@ -73,7 +71,10 @@ async function openPage(t, key, conversationId) {
       check();
     }),
   };
-  t.after(page.close);
+  t.after(() => {
+    page.close();
+    return supabase.realtime.disconnect();
+  });
   page.show(conversationId);
   await subscribed(page, conversationId);
   return page;
