@@ -1,16 +1,19 @@
 -- Put the history into the tables, then change what was changed later.
 --
 -- An id carries the time of its message, and so puts it into the partition of
--- its month; no two of these messages are of the same time.
+-- its month; no two of these messages are of the same time.  Rows that bring
+-- their own seq keep their times, too.
 
 CREATE TABLE demo_ids AS
 SELECT m.*, row_number() OVER (ORDER BY m.conversation, m.ago DESC) AS place,
+	row_number() OVER (PARTITION BY m.conversation ORDER BY m.ago DESC) AS seq,
 	now() - m.ago AS at, openhr_msg.uuid_v7_floor(now() - m.ago) AS id
 FROM demo_messages m;
 
 INSERT INTO messages (id, conversation_id, sender_profile_id, content, content_type,
-	created_at, reply_to_message_id, metadata)
+	created_at, reply_to_message_id, seq, version, metadata)
 SELECT m.id, c.id, p.profile_id, m.content, m.type, m.at, a.id,
+	m.seq, m.seq,
 	CASE m.type WHEN 'suggested' THEN '{"source": "message_suggestion_agent"}'::jsonb END
 FROM demo_ids m
 	JOIN demo_conversations c ON c.name = m.conversation
