@@ -55,9 +55,9 @@
 
 static const char *const describe_query =
 	"SELECT n.nspname::text,"
-	" (SELECT '[' || string_agg(format('{\"name\":%s,\"type\":%s}',"
+	" (SELECT concat('[', string_agg(format('{\"name\":%s,\"type\":%s}',"
 	"   to_json(a.attname::text), to_json(t.typname::text)), ','"
-	"   ORDER BY a.attnum) || ']'"
+	"   ORDER BY a.attnum), ']')"
 	"  FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid"
 	"  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)"
 	" FROM pg_extension e"

@@ -90,6 +90,7 @@ static void make_hub(void);
 static void make_server(void);
 static void leave(int code, Datum arg);
 static void take_settings(void);
+static token_keys *no_keys(void);
 static void take_keys(void);
 static void take_origins(void);
 static void look_around(void);
@@ -261,6 +262,21 @@ take_settings(void)
 		token_keys_free(old_keys);
 }
 
+/* Keys that refuse every token. */
+static token_keys *
+no_keys(void)
+{
+	token_config nothing = {0};
+	char		error[NOTE_SIZE];
+	token_keys *none = token_keys_new(&nothing, error, sizeof(error));
+
+	if (none == NULL)
+		ereport(ERROR,
+				errcode(ERRCODE_OUT_OF_MEMORY),
+				errmsg("%s", error));
+	return none;
+}
+
 /* Keys that are no good leave the old ones in force. */
 static void
 take_keys(void)
@@ -279,6 +295,8 @@ take_keys(void)
 		MemoryContextSwitchTo(TopMemoryContext);
 		EmitErrorReport();
 		FlushErrorState();
+		if (keys == NULL)
+			keys = no_keys();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(TopMemoryContext);
@@ -418,11 +436,12 @@ start_listening(void)
 
 	if (retry == 0)
 	{
+		errno = err;
 		ereport(LOG,
 				errcode_for_socket_access(),
 				errmsg("%s", error),
 				err == EADDRINUSE ?
-				errhint("Is another server using port %d? Set \"openhr_msg.port\" to a free one and restart, or stop the other; it is tried again.",
+				errhint("Is another server using port %d?  It is tried again; else set \"openhr_msg.port\" to a free one and restart.",
 						msg_port) : 0);
 		msg_worker_set_state(MSG_WORKER_STARTING);
 	}

@@ -30,6 +30,7 @@
 #include "replication/decode.h"
 #include "replication/slot.h"
 #include "storage/spin.h"
+#include "storage/standby.h"
 #include "utils/inval.h"
 
 #include "compat.h"
@@ -50,13 +51,17 @@ static const char *reason_to_drop(const ReplicationSlotPersistentData *data,
 static bool create_slot(uint32 changes);
 static bool find_start(LogicalDecodingContext *ctx, uint32 changes);
 
+static uint64
+max_lag(void)
+{
+	return (uint64) msg_max_slot_lag * 1024 * 1024;
+}
+
 static bool
 too_far(XLogRecPtr restart_lsn)
 {
-	XLogRecPtr	flushed = GetFlushRecPtr(NULL);
-
-	return !XLogRecPtrIsInvalid(restart_lsn) && flushed > restart_lsn &&
-		(flushed - restart_lsn) / (1024 * 1024) >= (uint64) msg_max_slot_lag;
+	return !XLogRecPtrIsInvalid(restart_lsn) &&
+		GetFlushRecPtr(NULL) > restart_lsn + max_lag();
 }
 
 static void
@@ -233,6 +238,25 @@ msg_slot_confirm(XLogRecPtr lsn)
 	}
 	if (lsn > pg_atomic_read_u64(&msg_worker->position))
 		pg_atomic_write_u64(&msg_worker->position, lsn);
+}
+
+/*
+ * The slot lets go of WAL when decoding meets a record of the transactions
+ * that are running, which the server writes every 15 seconds.  On a server
+ * that fills max_slot_lag faster than that, the slot would seem to lag though
+ * nothing holds it up; so we have more of these records written there.
+ */
+void
+msg_slot_help(void)
+{
+	static XLogRecPtr written = InvalidXLogRecPtr;
+	XLogRecPtr	since = Max(written, MyReplicationSlot->data.restart_lsn);
+
+	if (GetFlushRecPtr(NULL) > since + max_lag() / 4)
+	{
+		written = LogStandbySnapshot();
+		XLogFlush(written);
+	}
 }
 
 bool

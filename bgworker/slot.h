@@ -28,6 +28,9 @@ extern void msg_slot_drop(void);
 /* Everything before lsn has been delivered. */
 extern void msg_slot_confirm(XLogRecPtr lsn);
 
+/* Let the slot that we hold advance, when it could and has not for long. */
+extern void msg_slot_help(void);
+
 /* Does the slot that we hold keep more WAL than it may? */
 extern bool msg_slot_lags(void);
 

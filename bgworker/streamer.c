@@ -182,6 +182,7 @@ stream(LogicalDecodingContext *ctx)
 		timeout = flush_async_commits();
 		decoded = decode_available(ctx);
 		msg_slot_confirm(ctx->reader->EndRecPtr);
+		msg_slot_help();
 		if (decoded)
 			continue;
 

@@ -5,6 +5,10 @@
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION openhr_msg" to load this file. \quit
 
+-- Others may have made functions in the extension's schema; none of them is
+-- called by this script because it matches better than the server's own.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- Fail before anything is made when the server cannot run what follows.
 CREATE SCHEMA openhr_msg;
 

@@ -14,7 +14,7 @@ CREATE TABLE @extschema@.conversations (
 	title text,
 	type text NOT NULL DEFAULT 'one_to_one'
 		CONSTRAINT conversations_type_check
-		CHECK (type IN ('one_to_one', 'group', 'system')),
+		CHECK (openhr_msg.is_conversation_type(type)),
 	match_id uuid,
 	is_archived boolean NOT NULL DEFAULT false,
 	created_at timestamptz NOT NULL DEFAULT now(),
@@ -58,7 +58,7 @@ CREATE TABLE @extschema@.conversation_participants (
 	profile_id uuid NOT NULL,
 	role text NOT NULL DEFAULT 'member'
 		CONSTRAINT conversation_participants_role_check
-		CHECK (role IN ('member', 'admin')),
+		CHECK (openhr_msg.is_participant_role(role)),
 	joined_at timestamptz NOT NULL DEFAULT now(),
 	last_read_at timestamptz,
 	is_muted boolean NOT NULL DEFAULT false,
@@ -88,7 +88,7 @@ COMMENT ON COLUMN @extschema@.conversation_participants.joined_at IS
 COMMENT ON COLUMN @extschema@.conversation_participants.last_read_at IS
 'when last_read_seq last moved';
 COMMENT ON COLUMN @extschema@.conversation_participants.is_muted IS
-'true when the profile wants no notifications';
+'true when an admin has muted the profile: it reads, but does not write';
 COMMENT ON COLUMN @extschema@.conversation_participants.last_read_seq IS
 'seq up to which the profile has read; only moves forward';
 
@@ -103,7 +103,7 @@ CREATE TABLE @extschema@.messages (
 	content text NOT NULL,
 	content_type text NOT NULL DEFAULT 'text'
 		CONSTRAINT messages_content_type_check
-		CHECK (content_type IN ('text', 'system', 'suggested', 'attachment')),
+		CHECK (openhr_msg.is_content_type(content_type)),
 	metadata jsonb,
 	created_at timestamptz NOT NULL,
 	updated_at timestamptz,

@@ -45,6 +45,11 @@ CREATE FUNCTION openhr_msg.message_before_delete() RETURNS trigger
 AS 'MODULE_PATHNAME', 'msg_message_before_delete'
 LANGUAGE C;
 
+CREATE FUNCTION openhr_msg.refuse_truncate() RETURNS trigger
+AS 'MODULE_PATHNAME', 'msg_refuse_truncate'
+LANGUAGE C SECURITY DEFINER
+SET search_path = pg_catalog, @extschema@, pg_temp;
+
 COMMENT ON FUNCTION openhr_msg.conversation_before_insert() IS
 'rules for opening a conversation';
 COMMENT ON FUNCTION openhr_msg.conversation_before_update() IS
@@ -65,6 +70,8 @@ COMMENT ON FUNCTION openhr_msg.message_before_update() IS
 'rules for editing and deleting a message, and its next version';
 COMMENT ON FUNCTION openhr_msg.message_before_delete() IS
 'rules for deleting the row of a message';
+COMMENT ON FUNCTION openhr_msg.refuse_truncate() IS
+'row level security does not ask before TRUNCATE, this does';
 
 CREATE TRIGGER conversation_before_insert
 	BEFORE INSERT ON @extschema@.conversations
@@ -109,6 +116,16 @@ CREATE TRIGGER message_before_delete
 	FOR EACH ROW
 	EXECUTE FUNCTION openhr_msg.message_before_delete('@extschema@');
 
+CREATE TRIGGER refuse_truncate
+	BEFORE TRUNCATE ON @extschema@.conversations
+	FOR EACH STATEMENT EXECUTE FUNCTION openhr_msg.refuse_truncate();
+CREATE TRIGGER refuse_truncate
+	BEFORE TRUNCATE ON @extschema@.conversation_participants
+	FOR EACH STATEMENT EXECUTE FUNCTION openhr_msg.refuse_truncate();
+CREATE TRIGGER refuse_truncate
+	BEFORE TRUNCATE ON @extschema@.messages
+	FOR EACH STATEMENT EXECUTE FUNCTION openhr_msg.refuse_truncate();
+
 COMMENT ON TRIGGER conversation_before_insert ON @extschema@.conversations IS
 'rules for opening a conversation';
 COMMENT ON TRIGGER conversation_before_update ON @extschema@.conversations IS
@@ -133,6 +150,12 @@ COMMENT ON TRIGGER message_before_update ON @extschema@.messages IS
 'rules for editing and deleting a message, and its next version';
 COMMENT ON TRIGGER message_before_delete ON @extschema@.messages IS
 'rules for deleting the row of a message';
+COMMENT ON TRIGGER refuse_truncate ON @extschema@.conversations IS
+'only services';
+COMMENT ON TRIGGER refuse_truncate ON @extschema@.conversation_participants IS
+'only services';
+COMMENT ON TRIGGER refuse_truncate ON @extschema@.messages IS
+'only services';
 
 REVOKE ALL ON FUNCTION
 	openhr_msg.conversation_before_insert(),
@@ -144,5 +167,6 @@ REVOKE ALL ON FUNCTION
 	openhr_msg.participant_after_delete(),
 	openhr_msg.message_before_insert(),
 	openhr_msg.message_before_update(),
-	openhr_msg.message_before_delete()
+	openhr_msg.message_before_delete(),
+	openhr_msg.refuse_truncate()
 FROM PUBLIC;

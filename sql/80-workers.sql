@@ -64,6 +64,7 @@ COMMENT ON FUNCTION openhr_msg.start_workers() IS
 
 REVOKE ALL ON FUNCTION openhr_msg.status(), openhr_msg.epoch(),
 	openhr_msg.stop_workers(), openhr_msg.start_workers() FROM PUBLIC;
+SELECT openhr_msg.revoke_grants('openhr_msg.slot_status');
 GRANT EXECUTE ON FUNCTION openhr_msg.status(), openhr_msg.epoch()
 	TO pg_monitor;
 GRANT SELECT ON openhr_msg.slot_status TO pg_monitor;

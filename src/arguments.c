@@ -21,6 +21,15 @@
 #include "compat.h"
 #include "openhr_msg.h"
 
+static const char *const conversation_types[] = {
+	"one_to_one", "group", "system", NULL
+};
+static const char *const participant_roles[] = {"member", "admin", NULL};
+static const char *const content_types[] = {
+	"text", "attachment", "system", "suggested", NULL
+};
+
+static bool is_word(const text *value, const char *const *words);
 static bool is_blank(const text *value);
 static bool is_space(pg_wchar c);
 
@@ -92,18 +101,14 @@ msg_check_content(const text *content, const text *content_type)
 void
 msg_check_content_type(const text *content_type, bool is_service)
 {
-	if (msg_text_equals(content_type, "text") ||
-		msg_text_equals(content_type, "attachment"))
-		return;
-
-	if (!msg_text_equals(content_type, "system") &&
-		!msg_text_equals(content_type, "suggested"))
+	if (!is_word(content_type, content_types))
 		ereport(ERROR,
 				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("invalid content type"),
 				errhint("Content types are \"text\", \"attachment\", \"system\" and \"suggested\"."));
 
-	if (!is_service)
+	if (!is_service && !msg_text_equals(content_type, "text") &&
+		!msg_text_equals(content_type, "attachment"))
 		ereport(ERROR,
 				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				errmsg("only a service may send this content type"));
@@ -188,6 +193,50 @@ msg_check_title(const text *title)
 				errhint("A conversation without a title has null."));
 }
 
+void
+msg_check_conversation_type(const text *type)
+{
+	if (!is_word(type, conversation_types))
+		ereport(ERROR,
+				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("invalid conversation type"),
+				errhint("Conversation types are \"one_to_one\", \"group\" and \"system\"."));
+}
+
+void
+msg_check_role(const text *role)
+{
+	if (!is_word(role, participant_roles))
+		ereport(ERROR,
+				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("invalid role"),
+				errhint("Roles are \"member\" and \"admin\"."));
+}
+
+PG_FUNCTION_INFO_V1(msg_is_conversation_type);
+
+Datum
+msg_is_conversation_type(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(is_word(PG_GETARG_TEXT_PP(0), conversation_types));
+}
+
+PG_FUNCTION_INFO_V1(msg_is_participant_role);
+
+Datum
+msg_is_participant_role(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(is_word(PG_GETARG_TEXT_PP(0), participant_roles));
+}
+
+PG_FUNCTION_INFO_V1(msg_is_content_type);
+
+Datum
+msg_is_content_type(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(is_word(PG_GETARG_TEXT_PP(0), content_types));
+}
+
 bool
 msg_text_equals(const text *value, const char *word)
 {
@@ -195,6 +244,15 @@ msg_text_equals(const text *value, const char *word)
 
 	return VARSIZE_ANY_EXHDR(value) == len &&
 		memcmp(VARDATA_ANY(value), word, len) == 0;
+}
+
+static bool
+is_word(const text *value, const char *const *words)
+{
+	for (; *words != NULL; words++)
+		if (msg_text_equals(value, *words))
+			return true;
+	return false;
 }
 
 static bool

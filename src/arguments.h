@@ -49,6 +49,8 @@ extern void msg_check_content_type(const text *content_type, bool is_service);
 extern void msg_check_metadata(Jsonb *metadata);
 extern void msg_check_key(const text *client_message_id);
 extern void msg_check_title(const text *title);
+extern void msg_check_conversation_type(const text *type);
+extern void msg_check_role(const text *role);
 
 /* Is the text this word? */
 extern bool msg_text_equals(const text *value, const char *word);

@@ -37,9 +37,8 @@
 static ArrayType *participants_argument(FunctionCallInfo fcinfo,
 										const MsgCaller *caller);
 static int	compare_uuids(const void *a, const void *b);
-static void check_conversation_type(const text *type, int participants,
-									const MsgCaller *caller);
-static void check_role(const text *role);
+static void check_members(const text *type, int participants,
+						  const MsgCaller *caller);
 static void require_manager(bool is_manager);
 static bool is_one_to_one(const pg_uuid_t *conversation_id);
 
@@ -61,7 +60,7 @@ msg_create_conversation(PG_FUNCTION_ARGS)
 		" (conversation_id, profile_id, role)"
 		" SELECT $1, p, CASE WHEN p = $2 AND $4 <> 'one_to_one'"
 		" THEN 'admin' ELSE 'member' END"
-		" FROM unnest($3) AS p",
+		" FROM pg_catalog.unnest($3) AS p",
 		UUIDOID, UUIDOID, UUIDARRAYOID, TEXTOID);
 	static MsgPlan result_plan = MSG_PLAN(
 		"SELECT c FROM conversations c WHERE id = $1",
@@ -77,10 +76,10 @@ msg_create_conversation(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(1))
 		msg_check_title(PG_GETARG_TEXT_PP(1));
 	msg_require_argument(fcinfo, 2, "type");
-	check_conversation_type(PG_GETARG_TEXT_PP(2),
-							ArrayGetNItems(ARR_NDIM(participants),
-										   ARR_DIMS(participants)),
-							&caller);
+	check_members(PG_GETARG_TEXT_PP(2),
+				  ArrayGetNItems(ARR_NDIM(participants),
+								 ARR_DIMS(participants)),
+				  &caller);
 
 	SPI_connect();
 	{
@@ -159,18 +158,12 @@ compare_uuids(const void *a, const void *b)
 }
 
 static void
-check_conversation_type(const text *type, int participants,
-						const MsgCaller *caller)
+check_members(const text *type, int participants, const MsgCaller *caller)
 {
 	bool		one_to_one = msg_text_equals(type, "one_to_one");
 	bool		system = msg_text_equals(type, "system");
 
-	if (!one_to_one && !system && !msg_text_equals(type, "group"))
-		ereport(ERROR,
-				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("invalid conversation type"),
-				errhint("Conversation types are \"one_to_one\", \"group\" and \"system\"."));
-
+	msg_check_conversation_type(type);
 	if (system && !caller->is_service)
 		ereport(ERROR,
 				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -358,7 +351,7 @@ msg_add_participant(PG_FUNCTION_ARGS)
 	bool		is_manager;
 
 	if (!PG_ARGISNULL(2))
-		check_role(PG_GETARG_TEXT_PP(2));
+		msg_check_role(PG_GETARG_TEXT_PP(2));
 
 	SPI_connect();
 	is_manager = msg_require_participant(&caller, conversation_id);
@@ -407,16 +400,6 @@ msg_remove_participant(PG_FUNCTION_ARGS)
 		msg_refuse_sight(&caller);
 	SPI_finish();
 	PG_RETURN_BOOL(removed);
-}
-
-static void
-check_role(const text *role)
-{
-	if (!msg_text_equals(role, "member") && !msg_text_equals(role, "admin"))
-		ereport(ERROR,
-				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("invalid role"),
-				errhint("Roles are \"member\" and \"admin\"."));
 }
 
 static void

@@ -23,8 +23,6 @@
 #include "messages.h"
 #include "spi_plans.h"
 
-static pg_uuid_t last_claim;		/* the message of it */
-
 static Datum hash_request(const text *content, const text *content_type,
 						  const pg_uuid_t *reply_to_message_id,
 						  Jsonb *metadata);
@@ -58,10 +56,7 @@ msg_claim_key(const MsgKey *key, pg_uuid_t *message_id, const text *content,
 	bool		isnull;
 
 	if (msg_plan_write(&claim_plan, claim, NULL) > 0)
-	{
-		last_claim = *message_id;
 		return true;
-	}
 
 	if (msg_plan_write(&taken_plan, taken, NULL) == 0)
 		ereport(ERROR,
@@ -74,12 +69,6 @@ msg_claim_key(const MsgKey *key, pg_uuid_t *message_id, const text *content,
 
 	*message_id = *DatumGetUUIDP(msg_plan_column(1, &isnull));
 	return false;
-}
-
-bool
-msg_has_claimed(const pg_uuid_t *message_id)
-{
-	return memcmp(message_id, &last_claim, UUID_LEN) == 0;
 }
 
 /* What makes a request the same: everything but the key. */

@@ -141,6 +141,7 @@ insert_message(FunctionCallInfo fcinfo, const MsgCaller *caller,
 		PG_ARGISNULL(SEND_KEY) ? 'n' : ' '
 	};
 
+	msg_announce_message(message_id);
 	msg_plan_write(&plan, values, nulls);
 }
 

@@ -29,7 +29,10 @@ extern bool msg_claim_key(const MsgKey *key, pg_uuid_t *message_id,
 						  const pg_uuid_t *reply_to_message_id,
 						  Jsonb *metadata);
 
-/* Did this session claim a key for the message last? */
-extern bool msg_has_claimed(const pg_uuid_t *message_id);
+/*
+ * Tell the rules that the next message comes from send_message(), which has
+ * claimed its key: the id is kept.
+ */
+extern void msg_announce_message(const pg_uuid_t *message_id);
 
 #endif							/* OPENHR_MSG_MESSAGES_H */

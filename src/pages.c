@@ -68,6 +68,7 @@ typedef struct MessagePage
 	/* Where its messages are. */
 	int64		first_seq;
 	int64		last_seq;		/* included */
+	TimestampTz after;			/* included, as is the low id */
 	TimestampTz before;			/* not included */
 	pg_uuid_t	low_id;
 	pg_uuid_t	high_id;		/* not included */
@@ -201,7 +202,8 @@ find_page(const MsgCaller *caller, MessagePage *page)
 		!(caller->is_service || msg_plan_bool(1)))
 		msg_refuse_sight(caller);
 
-	first_id(get_time(4), &page->low_id);
+	page->after = get_time(4);
+	first_id(page->after, &page->low_id);
 	if (has_time)
 	{
 		next_month_id(Min(page->before, get_time(6)), &page->high_id);
@@ -255,10 +257,16 @@ forget_bounds(MessagePage *page)
 		page->last_seq = PG_INT64_MAX;
 	else
 		page->first_seq = 1;
+	page->after = DT_NOBEGIN;
 	memset(&page->low_id, 0, sizeof(page->low_id));
 	memset(&page->high_id, 0xff, sizeof(page->high_id));
 }
 
+/*
+ * The bounds of the id are for pruning.  Those of seq and of the time are
+ * given on both sides, too, so that no index on the id looks better than the
+ * one that has the page in its order.
+ */
 #define FROM_MESSAGES \
 	" FROM messages m WHERE conversation_id = $1" \
 	" AND id >= $2 AND id < $3"
@@ -268,10 +276,10 @@ return_page(FunctionCallInfo fcinfo, const MessagePage *page)
 {
 	static MsgPlan time_plan = MSG_PLAN(
 		"SELECT (page.m).* FROM (SELECT m" FROM_MESSAGES
-		" AND created_at < $5"
+		" AND created_at >= $5 AND created_at < $6"
 		" ORDER BY created_at DESC FETCH FIRST $4 ROWS WITH TIES) AS page"
 		" ORDER BY (page.m).created_at DESC, (page.m).seq DESC",
-		UUIDOID, UUIDOID, UUIDOID, INT8OID, TIMESTAMPTZOID);
+		UUIDOID, UUIDOID, UUIDOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID);
 	static MsgPlan before_plan = MSG_PLAN(
 		"SELECT m.*" FROM_MESSAGES " AND seq >= $5 AND seq <= $6"
 		" ORDER BY seq DESC LIMIT $4",
@@ -294,7 +302,8 @@ return_page(FunctionCallInfo fcinfo, const MessagePage *page)
 	{
 		case PAGE_NEWEST:
 		case PAGE_BEFORE_TIME:
-			values[4] = TimestampTzGetDatum(page->before);
+			values[4] = TimestampTzGetDatum(page->after);
+			values[5] = TimestampTzGetDatum(page->before);
 			return msg_plan_return(&time_plan, values, NULL, fcinfo);
 		case PAGE_BEFORE_SEQ:
 			return msg_plan_return(&before_plan, values, NULL, fcinfo);

@@ -1,18 +1,21 @@
 /*-------------------------------------------------------------------------
  *
  * policies.c
- *	  The question that every policy asks.
+ *	  The questions that policies ask.
  *
- * It is asked once for each row that a statement reads, and mostly about the
+ * is_participant() is asked once for each row that a statement reads, and mostly about the
  * same conversation as for the row before.  So the last answer is kept with
- * the call's expression, for as long as the snapshot and the profile are the
- * same.  Two snapshots of a session are when the newest transaction and the
- * number of running ones are: between them only running ones can have ended.
+ * the call's expression, for as long as the profile and what the snapshot
+ * shows are the same: no transaction has ended in between, and neither a
+ * command nor a subtransaction of the own one.  (An expression of PL/pgSQL
+ * lives as long as its transaction.)
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "utils/snapmgr.h"
 
@@ -25,8 +28,8 @@ typedef struct Question
 {
 	pg_uuid_t	conversation_id;
 	pg_uuid_t	profile_id;
-	TransactionId xmax;
-	uint32		running;
+	uint64		completed;		/* transactions, by any session */
+	SubTransactionId subtransaction;
 	CommandId	command;
 } Question;
 
@@ -80,14 +83,36 @@ make_question(const pg_uuid_t *conversation_id, const pg_uuid_t *profile_id)
 	Snapshot	snapshot = GetActiveSnapshot();
 
 	/* It has no padding, so it can be compared as bytes. */
-	StaticAssertStmt(sizeof(Question) == 2 * UUID_LEN + 3 * sizeof(uint32),
+	StaticAssertStmt(sizeof(Question) == 2 * UUID_LEN + 2 * sizeof(uint64),
 					 "Question is padded");
 	return (Question)
 	{
 		.conversation_id = *conversation_id,
 		.profile_id = *profile_id,
-		.xmax = snapshot->xmax,
-		.running = snapshot->xcnt,
+		.completed = snapshot->snapXactCompletionCount,
+		.subtransaction = GetCurrentSubTransactionId(),
 		.command = snapshot->curcid,
 	};
+}
+
+PG_FUNCTION_INFO_V1(msg_is_deserted);
+
+/*
+ * Until it has participants, who opened a conversation sees it: to read its
+ * id from INSERT ... RETURNING, and to become the first of them.
+ */
+Datum
+msg_is_deserted(PG_FUNCTION_ARGS)
+{
+	static MsgPlan plan = MSG_PLAN(
+		"SELECT 1 FROM conversation_participants"
+		" WHERE conversation_id = $1 LIMIT 1",
+		UUIDOID);
+	Datum		values[] = {PG_GETARG_DATUM(0)};
+	bool		is_deserted;
+
+	SPI_connect();
+	is_deserted = msg_plan_read(&plan, values, NULL) == 0;
+	SPI_finish();
+	PG_RETURN_BOOL(is_deserted);
 }

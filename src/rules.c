@@ -20,8 +20,11 @@
  * not so already.  A message that is sent by our function fires three of them,
  * and switching back and forth would be a good part of its cost.
  *
- * Locks are taken in one order everywhere: the client's key, the row of the
- * rate limit, the own participant row, and last the conversation.
+ * Locks are taken in one order: the client's key, the row of the rate limit,
+ * rows of participants, and last the conversation.  Most writers lock one row
+ * of a participant: their own, or the one that they change.  Who removes
+ * another or changes another's role locks both, that one first; of two admins
+ * who remove each other at once one is refused, or at worst gets a deadlock.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,13 +41,16 @@
 #include "utils/syscache.h"
 
 #include "compat.h"
+#include "identity.h"
 #include "rules.h"
 
 static int	internal = 0;
 
+static void hide_statement(void *arg);
 static Oid	function_owner(Oid function);
 static const char *search_path_with(const char *schema);
 static int	column_number(const RuleRow *row, const char *name);
+static void refuse_nulls(const RuleRow *row, HeapTuple tuple);
 
 void
 rule_start(RuleRow *row, FunctionCallInfo fcinfo)
@@ -81,6 +87,10 @@ rule_run(FunctionCallInfo fcinfo, Rule rule)
 	int			sec_context;
 	const char *path;
 	int			nest_level = 0;
+	ErrorContextCallback context = {
+		.callback = hide_statement,
+		.previous = error_context_stack,
+	};
 	Datum		result;
 
 	rule_start(&row, fcinfo);
@@ -102,9 +112,12 @@ rule_run(FunctionCallInfo fcinfo, Rule rule)
 								 false);
 	}
 
+	/* The statement may hold the text of a message: keep it out of the log. */
+	error_context_stack = &context;
 	SPI_connect();
 	result = rule(&row);
 	SPI_finish();
+	error_context_stack = context.previous;
 
 	if (nest_level > 0)
 	{
@@ -112,6 +125,12 @@ rule_run(FunctionCallInfo fcinfo, Rule rule)
 		SetUserIdAndSecContext(user, sec_context);
 	}
 	return result;
+}
+
+static void
+hide_statement(void *arg)
+{
+	errhidestmt(true);
 }
 
 static Oid
@@ -229,7 +248,40 @@ rule_result(RuleRow *row, HeapTuple base)
 										 row->columns, row->values,
 										 row->nulls);
 	MemoryContextSwitchTo(caller);
+	refuse_nulls(row, base);
 	return PointerGetDatum(base);
+}
+
+/* Generated columns are computed after the triggers. */
+static void
+refuse_nulls(const RuleRow *row, HeapTuple tuple)
+{
+	for (int i = 0; i < row->desc->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(row->desc, i);
+
+		if (column->attnotnull && !column->attisdropped &&
+			column->attgenerated == '\0')
+			rule_require(row, tuple, NameStr(column->attname));
+	}
+}
+
+void
+rule_require(const RuleRow *row, HeapTuple tuple, const char *name)
+{
+	if (heap_attisnull(tuple, column_number(row, name), row->desc))
+		ereport(ERROR,
+				errcode(ERRCODE_NOT_NULL_VIOLATION),
+				errmsg("column \"%s\" must not be null", name));
+}
+
+void
+rule_require_same(const RuleRow *row, const char *name)
+{
+	if (rule_differs(row, name))
+		ereport(ERROR,
+				errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				errmsg("column \"%s\" never changes", name));
 }
 
 bool
@@ -254,6 +306,20 @@ rule_write_internal(MsgPlan *plan, Datum *values, const char *nulls)
 	}
 	PG_END_TRY();
 	return rows;
+}
+
+PG_FUNCTION_INFO_V1(msg_refuse_truncate);
+
+Datum
+msg_refuse_truncate(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				errmsg("function can only be called as a trigger"));
+	if (!msg_is_service())
+		rule_refuse("only a service may truncate a table of conversations");
+	return PointerGetDatum(NULL);
 }
 
 void

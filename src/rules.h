@@ -68,9 +68,19 @@ extern bool rule_differs(const RuleRow *row, const char *name);
 extern void rule_set(RuleRow *row, const char *name, Datum value);
 extern void rule_set_null(RuleRow *row, const char *name);
 
+/* Refuse the row when a column is null, by its name only. */
+extern void rule_require(const RuleRow *row, HeapTuple tuple,
+						 const char *name);
+
+/* Refuse an UPDATE, by whoever it is, that changes a column. */
+extern void rule_require_same(const RuleRow *row, const char *name);
+
 /*
  * The row base, which is the new or the old one, with the changes made.  To
  * be called while SPI is still connected when a change came out of it.
+ *
+ * A row that the server would refuse because of a null is refused here: the
+ * server's refusal shows the whole row.
  */
 extern Datum rule_result(RuleRow *row, HeapTuple base);
 

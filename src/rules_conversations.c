@@ -22,6 +22,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -33,6 +34,22 @@
 #include "partitions.h"
 #include "rules.h"
 #include "spi_plans.h"
+#include "uuid7.h"
+
+/* Of a conversation, and of a profile in it. */
+typedef struct Conversation
+{
+	bool		one_to_one;
+	bool		opened;			/* by the profile */
+	int64		last_seq;
+} Conversation;
+
+typedef struct Participants
+{
+	bool		is_admin;		/* the profile */
+	bool		any_admin;
+	bool		two;			/* or more */
+} Participants;
 
 static Datum conversation_before_insert(RuleRow *row);
 static Datum conversation_before_update(RuleRow *row);
@@ -45,13 +62,21 @@ static void open_conversation(RuleRow *row);
 static void change_conversation(RuleRow *row);
 static void note_month(const RuleRow *row, HeapTuple after);
 static int	month_of_row(const RuleRow *row, HeapTuple tuple);
+static void check_type(const RuleRow *row);
 static void require_match(const RuleRow *row);
 static bool is_new(const RuleRow *row, const char *column);
 static void add_participant(RuleRow *row);
+static void set_newcomer(RuleRow *row, int64 last_seq);
+static Conversation lock_conversation(Datum conversation_id,
+									  const pg_uuid_t *profile_id);
+static Participants find_participants(Datum conversation_id,
+									  const pg_uuid_t *profile_id);
 static void require_profile(const pg_uuid_t *profile_id);
 static void change_own_participant(RuleRow *row);
 static void change_other_participant(RuleRow *row);
+static void require_admin(const pg_uuid_t *conversation_id);
 static int64 conversation_last_seq(const pg_uuid_t *conversation_id);
+static void appoint_successor(Datum conversation_id);
 static bool is_self(const pg_uuid_t *profile_id);
 
 RULE(msg_conversation_before_insert, conversation_before_insert)
@@ -60,6 +85,7 @@ static Datum
 conversation_before_insert(RuleRow *row)
 {
 	msg_wakeup_at_commit();
+	check_type(row);
 	if (!msg_is_service())
 		open_conversation(row);
 	if (is_new(row, "created_at"))
@@ -70,6 +96,7 @@ conversation_before_insert(RuleRow *row)
 static void
 open_conversation(RuleRow *row)
 {
+	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
 	pg_uuid_t  *profile_id = palloc(sizeof(pg_uuid_t));
 	pg_uuid_t  *creator = rule_get_uuid(row, row->new, "created_by");
 	text	   *title = rule_get_text(row, row->new, "title");
@@ -79,17 +106,27 @@ open_conversation(RuleRow *row)
 	*profile_id = msg_require_profile();
 	if (creator != NULL && !is_self(creator))
 		rule_refuse("cannot open a conversation as another profile");
-	if (type != NULL && msg_text_equals(type, "system"))
+	if (msg_text_equals(type, "system"))
 		rule_refuse("only a service may open a conversation of type \"system\"");
 	if (title != NULL)
 		msg_check_title(title);
 
+	msg_uuid_v7(id);
+	rule_set(row, "id", UUIDPGetDatum(id));
 	rule_set(row, "created_by", UUIDPGetDatum(profile_id));
 	rule_set(row, "is_archived", BoolGetDatum(false));
 	rule_set(row, "created_at", now);
 	rule_set(row, "updated_at", now);
 	rule_set(row, "last_seq", Int64GetDatum(0));
 	rule_set(row, "last_version", Int64GetDatum(0));
+}
+
+/* The server's own refusal would show the row, and with it the title. */
+static void
+check_type(const RuleRow *row)
+{
+	rule_require(row, row->new, "type");
+	msg_check_conversation_type(rule_get_text(row, row->new, "type"));
 }
 
 static bool
@@ -126,8 +163,13 @@ conversation_before_update(RuleRow *row)
 	msg_wakeup_at_commit();
 	if (rule_is_internal() || msg_is_service())
 	{
+		if (!rule_is_internal())
+		{
+			rule_require_same(row, "id");
+			check_type(row);
+		}
 		note_month(row, row->new);
-		return PointerGetDatum(row->new);
+		return rule_result(row, row->new);
 	}
 
 	change_conversation(row);
@@ -177,18 +219,21 @@ month_of_row(const RuleRow *row, HeapTuple tuple)
 		0 : msg_month_of(DatumGetTimestampTz(*time));
 }
 
-/* Title and archive; the rest stays as it was. */
+/*
+ * Title and archive; the rest stays as it was.  The conversation is locked
+ * already, so it is too late to lock the own participant row.
+ */
 static void
 change_conversation(RuleRow *row)
 {
-	pg_uuid_t  *id = rule_get_uuid(row, row->old, "id");
+	pg_uuid_t	profile_id = msg_require_profile();
 	text	   *type = rule_get_text(row, row->old, "type");
-	MsgCaller	caller = msg_caller();
-	bool		manages = msg_require_participant(&caller, id);
 
 	if (!rule_differs(row, "title") && !rule_differs(row, "is_archived"))
 		return;
-	if (!manages && !msg_text_equals(type, "one_to_one"))
+	if (!msg_text_equals(type, "one_to_one") &&
+		!find_participants(*rule_get(row, row->old, "id"),
+						   &profile_id).is_admin)
 		rule_refuse("only an admin of the conversation may do this");
 
 	if (rule_differs(row, "title"))
@@ -203,8 +248,8 @@ change_conversation(RuleRow *row)
 			rule_set(row, "title", PointerGetDatum(title));
 		}
 	}
-	rule_set(row, "is_archived",
-			 BoolGetDatum(rule_get_bool(row, row->new, "is_archived")));
+	rule_require(row, row->new, "is_archived");
+	rule_set(row, "is_archived", *rule_get(row, row->new, "is_archived"));
 	rule_set(row, "updated_at", TimestampTzGetDatum(GetCurrentTimestamp()));
 }
 
@@ -239,58 +284,106 @@ participant_before_insert(RuleRow *row)
 }
 
 /*
- * By an admin of a group; or by who opened the conversation, as long as a
- * group has no admin and a one-to-one conversation has not its two.
+ * By an admin of a group; or by who opened the conversation, as long as
+ * nothing was said, and a group has no admin or a one-to-one conversation not
+ * its two.
  */
 static void
 add_participant(RuleRow *row)
 {
-	static MsgPlan plan = MSG_PLAN(
-		"SELECT c.type = 'one_to_one', c.created_by = $2, c.last_seq,"
-		" count(p.id), count(p.id) FILTER (WHERE p.role = 'admin'),"
-		" count(p.id) FILTER (WHERE p.role = 'admin' AND p.profile_id = $2)"
-		" FROM conversations c"
-		" LEFT JOIN conversation_participants p ON p.conversation_id = c.id"
-		" WHERE c.id = $1 GROUP BY c.id",
-		UUIDOID, UUIDOID);
 	pg_uuid_t	caller = msg_require_profile();
-	pg_uuid_t  *profile_id = rule_get_uuid(row, row->new, "profile_id");
-	Datum	   *conversation_id = rule_get(row, row->new, "conversation_id");
-	Datum		now = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
-	Datum		values[2];
-	bool		isnull;
-	bool		one_to_one;
-	bool		opened;
-	int64		last_seq;
-	int64		present;
-	int64		admins;
+	Datum		conversation_id;
+	Conversation conversation;
+	Participants participants;
 
-	if (profile_id == NULL || conversation_id == NULL)
-		return;					/* refused by their NOT NULL */
+	rule_require(row, row->new, "conversation_id");
+	rule_require(row, row->new, "profile_id");
+	conversation_id = *rule_get(row, row->new, "conversation_id");
+	conversation = lock_conversation(conversation_id, &caller);
+	participants = find_participants(conversation_id, &caller);
 
-	values[0] = *conversation_id;
-	values[1] = UUIDPGetDatum(&caller);
-	if (msg_plan_write(&plan, values, NULL) == 0)
-		rule_refuse("not a participant of the conversation");
-	one_to_one = DatumGetBool(msg_plan_column(1, &isnull));
-	opened = DatumGetBool(msg_plan_column(2, &isnull)) && !isnull;
-	last_seq = DatumGetInt64(msg_plan_column(3, &isnull));
-	present = DatumGetInt64(msg_plan_column(4, &isnull));
-	admins = DatumGetInt64(msg_plan_column(5, &isnull));
-
-	if (one_to_one && present >= 2)
+	if (!participants.is_admin &&
+		!(conversation.opened && conversation.last_seq == 0 &&
+		  (conversation.one_to_one || !participants.any_admin)))
+		rule_refuse("only an admin of the conversation may do this");
+	if (conversation.one_to_one && participants.two)
 		ereport(ERROR,
 				errcode(ERRCODE_MSG_CONFLICT),
 				errmsg("a one-to-one conversation has two participants"));
-	if (DatumGetInt64(msg_plan_column(6, &isnull)) == 0 &&
-		!(opened && last_seq == 0 && (one_to_one || admins == 0)))
-		rule_refuse("only an admin of the conversation may do this");
 
-	if (one_to_one)
+	if (conversation.one_to_one)
 		rule_set(row, "role", CStringGetTextDatum("member"));
-	else if (admins == 0 && is_self(profile_id))
+	else if (!participants.any_admin &&
+			 is_self(rule_get_uuid(row, row->new, "profile_id")))
 		rule_set(row, "role", CStringGetTextDatum("admin"));
-	rule_set(row, "joined_at", now);
+	set_newcomer(row, conversation.last_seq);
+}
+
+/*
+ * Of two additions at once the second waits, and sees the first.  The own
+ * participant row, if there is one, is locked before.  When there is no such
+ * conversation, nobody has opened it.
+ */
+static Conversation
+lock_conversation(Datum conversation_id, const pg_uuid_t *profile_id)
+{
+	static MsgPlan own_plan = MSG_PLAN(
+		"SELECT 1 FROM conversation_participants"
+		" WHERE conversation_id = $1 AND profile_id = $2 FOR KEY SHARE",
+		UUIDOID, UUIDOID);
+	static MsgPlan plan = MSG_PLAN(
+		"SELECT type = 'one_to_one', created_by = $2, last_seq"
+		" FROM conversations WHERE id = $1 FOR NO KEY UPDATE",
+		UUIDOID, UUIDOID);
+	Datum		values[] = {conversation_id, UUIDPGetDatum(profile_id)};
+	bool		isnull;
+
+	msg_plan_write(&own_plan, values, NULL);
+	if (msg_plan_write(&plan, values, NULL) == 0)
+		return (Conversation) {.opened = false};
+
+	return (Conversation)
+	{
+		.one_to_one = msg_plan_bool(1),
+		.opened = msg_plan_bool(2),
+		.last_seq = DatumGetInt64(msg_plan_column(3, &isnull)),
+	};
+}
+
+/* As they are now, to be asked under the lock of the conversation. */
+static Participants
+find_participants(Datum conversation_id, const pg_uuid_t *profile_id)
+{
+	static MsgPlan plan = MSG_PLAN(
+		"SELECT me.role = 'admin', me.role = 'admin' OR EXISTS"
+		" (SELECT FROM conversation_participants"
+		" WHERE conversation_id = $1 AND role = 'admin'),"
+		" EXISTS (SELECT FROM conversation_participants"
+		" WHERE conversation_id = $1 OFFSET 1)"
+		" FROM (SELECT) AS one LEFT JOIN conversation_participants me"
+		" ON me.conversation_id = $1 AND me.profile_id = $2",
+		UUIDOID, UUIDOID);
+	Datum		values[] = {conversation_id, UUIDPGetDatum(profile_id)};
+
+	msg_plan_read_latest(&plan, values, NULL);
+	return (Participants)
+	{
+		.is_admin = msg_plan_bool(1),
+		.any_admin = msg_plan_bool(2),
+		.two = msg_plan_bool(3),
+	};
+}
+
+/* A newcomer has read everything that was there before. */
+static void
+set_newcomer(RuleRow *row, int64 last_seq)
+{
+	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
+
+	msg_uuid_v7(id);
+	rule_set(row, "id", UUIDPGetDatum(id));
+	rule_set(row, "joined_at",
+			 TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()));
 	rule_set(row, "is_muted", BoolGetDatum(false));
 	rule_set(row, "last_read_seq", Int64GetDatum(last_seq));
 	rule_set_null(row, "last_read_at");
@@ -329,7 +422,11 @@ participant_before_update(RuleRow *row)
 
 	msg_wakeup_at_commit();
 	if (rule_is_internal() || msg_is_service())
-		return PointerGetDatum(row->new);
+	{
+		rule_require_same(row, "conversation_id");
+		rule_require_same(row, "profile_id");
+		return rule_result(row, row->new);
+	}
 
 	if (is_self(rule_get_uuid(row, row->old, "profile_id")))
 		change_own_participant(row);
@@ -379,19 +476,36 @@ conversation_last_seq(const pg_uuid_t *conversation_id)
 static void
 change_other_participant(RuleRow *row)
 {
-	MsgCaller	caller = msg_caller();
-	text	   *role = rule_get_text(row, row->new, "role");
-
-	if (!msg_require_participant(&caller, rule_get_uuid(row, row->old,
-														"conversation_id")))
-		rule_refuse("only an admin of the conversation may do this");
+	require_admin(rule_get_uuid(row, row->old, "conversation_id"));
 	if (!rule_differs(row, "role") && !rule_differs(row, "is_muted"))
 		return;
 
-	if (role != NULL)
-		rule_set(row, "role", PointerGetDatum(role));
-	rule_set(row, "is_muted",
-			 BoolGetDatum(rule_get_bool(row, row->new, "is_muted")));
+	rule_require(row, row->new, "role");
+	rule_require(row, row->new, "is_muted");
+	rule_set(row, "role", *rule_get(row, row->new, "role"));
+	rule_set(row, "is_muted", *rule_get(row, row->new, "is_muted"));
+}
+
+/*
+ * An admin, who stays one until the transaction ends: two who demote each
+ * other at once must not both succeed.
+ */
+static void
+require_admin(const pg_uuid_t *conversation_id)
+{
+	static MsgPlan plan = MSG_PLAN(
+		"SELECT role = 'admin' FROM conversation_participants"
+		" WHERE conversation_id = $1 AND profile_id = $2 FOR SHARE",
+		UUIDOID, UUIDOID);
+	pg_uuid_t	caller = msg_require_profile();
+	Datum		values[] = {
+		UUIDPGetDatum(conversation_id), UUIDPGetDatum(&caller)
+	};
+
+	if (msg_plan_write(&plan, values, NULL) == 0)
+		rule_refuse("not a participant of the conversation");
+	if (!msg_plan_bool(1))
+		rule_refuse("only an admin of the conversation may do this");
 }
 
 RULE(msg_participant_before_delete, participant_before_delete)
@@ -403,13 +517,7 @@ participant_before_delete(RuleRow *row)
 	msg_wakeup_at_commit();
 	if (!rule_is_internal() && !msg_is_service() &&
 		!is_self(rule_get_uuid(row, row->old, "profile_id")))
-	{
-		MsgCaller	caller = msg_caller();
-
-		if (!msg_require_participant(&caller, rule_get_uuid(row, row->old,
-															"conversation_id")))
-			rule_refuse("only an admin of the conversation may do this");
-	}
+		require_admin(rule_get_uuid(row, row->old, "conversation_id"));
 	return PointerGetDatum(row->old);
 }
 
@@ -423,16 +531,9 @@ RULE(msg_participant_after_delete, participant_after_delete)
 static Datum
 participant_after_delete(RuleRow *row)
 {
-	static MsgPlan lock_plan = MSG_PLAN(
+	static MsgPlan plan = MSG_PLAN(
 		"SELECT 1 FROM conversations WHERE id = $1 AND type = 'group'"
 		" FOR NO KEY UPDATE",
-		UUIDOID);
-	static MsgPlan successor_plan = MSG_PLAN(
-		"UPDATE conversation_participants SET role = 'admin' WHERE id ="
-		" (SELECT id FROM conversation_participants WHERE conversation_id = $1"
-		" ORDER BY joined_at, id LIMIT 1)"
-		" AND NOT EXISTS (SELECT FROM conversation_participants"
-		" WHERE conversation_id = $1 AND role = 'admin')",
 		UUIDOID);
 	Datum	   *conversation_id;
 
@@ -440,7 +541,36 @@ participant_after_delete(RuleRow *row)
 		return PointerGetDatum(NULL);
 
 	conversation_id = rule_get(row, row->old, "conversation_id");
-	if (msg_plan_write(&lock_plan, conversation_id, NULL) > 0)
-		rule_write_internal(&successor_plan, conversation_id, NULL);
+	if (msg_plan_write(&plan, conversation_id, NULL) > 0)
+		appoint_successor(*conversation_id);
 	return PointerGetDatum(NULL);
+}
+
+/* A candidate may be leaving: then it is the turn of the next one. */
+static void
+appoint_successor(Datum conversation_id)
+{
+	static MsgPlan candidate_plan = MSG_PLAN(
+		"SELECT id FROM conversation_participants WHERE conversation_id = $1"
+		" AND NOT EXISTS (SELECT FROM conversation_participants"
+		" WHERE conversation_id = $1 AND role = 'admin')"
+		" ORDER BY joined_at, id LIMIT 1",
+		UUIDOID);
+	static MsgPlan appoint_plan = MSG_PLAN(
+		"UPDATE conversation_participants SET role = 'admin' WHERE id = $1",
+		UUIDOID);
+
+	while (msg_plan_read_latest(&candidate_plan, &conversation_id, NULL) > 0)
+	{
+		bool		isnull;
+		Datum		candidate = msg_plan_column(1, &isnull);
+
+		if (rule_write_internal(&appoint_plan, &candidate, NULL) > 0)
+			return;
+		if (IsolationUsesXactSnapshot())
+			ereport(ERROR,
+					errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					errmsg("could not serialize access due to concurrent update"));
+		CHECK_FOR_INTERRUPTS();
+	}
 }

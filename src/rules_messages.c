@@ -13,16 +13,21 @@
  * sender's removal.
  *
  * created_at is read under the same lock and never runs backwards.  The id
- * was made before, and its month decides about the partition.  When the month
- * has changed in between, the send fails as one that may be tried again:
- * a reader that goes from month to month relies on it.
+ * is the server's, whatever the statement says; its month decided about the
+ * partition before the trigger was called.  When that is not the month of
+ * created_at, the send fails as one that may be tried again: a reader that
+ * goes from month to month relies on it.
  *
  * Changing
  * --------
  * A sender may change content and metadata, or turn the message into a
  * tombstone, which keeps its place but not its content, and stays one.  Every
  * change gives the message the conversation's next version.  Whatever else a
- * statement sets is the server's and stays as it was.
+ * statement sets is the server's and stays as it was.  Who is muted may take
+ * words back, but not change them.
+ *
+ * No rule leaves it to the table to refuse a row: the server's own refusal
+ * shows the row to the log.
  *
  *-------------------------------------------------------------------------
  */
@@ -56,12 +61,17 @@ typedef struct Place
 static Datum message_before_insert(RuleRow *row);
 static Datum message_before_update(RuleRow *row);
 static Datum message_before_delete(RuleRow *row);
-static void keep_given_place(const RuleRow *row);
+static void keep_given_place(RuleRow *row);
+static void advance_counters(Datum conversation_id, Datum seq, Datum version,
+							 Datum time);
 static void check_message(const RuleRow *row, bool is_service);
-pg_noreturn static void refuse_null(void);
+static bool is_announced(const RuleRow *row);
+static const pg_uuid_t *set_id(RuleRow *row);
+static Place next_version(Datum conversation_id);
 static pg_uuid_t set_sender(RuleRow *row);
 static void require_reply_target(const RuleRow *row);
-static void record_key(const RuleRow *row, const pg_uuid_t *sender);
+static void record_key(const RuleRow *row, const pg_uuid_t *sender,
+					   const pg_uuid_t *id);
 static Place next_place(const pg_uuid_t *conversation_id);
 static Place next_place_of(const pg_uuid_t *conversation_id,
 						   const pg_uuid_t *profile_id);
@@ -73,9 +83,16 @@ static void advance_own_marker(const pg_uuid_t *conversation_id,
 static void reset_servers_columns(RuleRow *row);
 static void change_as_service(RuleRow *row);
 static void change_as_profile(RuleRow *row);
-static void delete_message(RuleRow *row);
+static void keep_given_version(RuleRow *row);
+static void require_voice(const pg_uuid_t *conversation_id,
+						  const pg_uuid_t *profile_id);
+static void make_tombstone(RuleRow *row);
 static void edit_message(RuleRow *row);
 static void set_version(RuleRow *row);
+
+/* The message that send_message() inserts next. */
+static pg_uuid_t announced_id;
+static bool announced = false;
 
 RULE(msg_message_before_insert, message_before_insert)
 
@@ -83,26 +100,29 @@ static Datum
 message_before_insert(RuleRow *row)
 {
 	bool		is_service = msg_is_service();
+	bool		is_ours;
 	pg_uuid_t  *conversation_id;
 	pg_uuid_t	sender;
 	Place		place;
 
 	msg_wakeup_at_commit();
 
+	is_ours = is_announced(row);
+	check_message(row, is_service);
 	if (is_service && rule_get(row, row->new, "seq") != NULL)
 	{
 		keep_given_place(row);
-		return PointerGetDatum(row->new);
+		return rule_result(row, row->new);
 	}
 
-	check_message(row, is_service);
 	conversation_id = rule_get_uuid(row, row->new, "conversation_id");
 	if (is_service)
 		place = next_place(conversation_id);
 	else
 	{
 		sender = set_sender(row);
-		record_key(row, &sender);
+		if (!is_ours)
+			record_key(row, &sender, set_id(row));
 		msg_limit_send(&sender);
 		place = next_place_of(conversation_id, &sender);
 	}
@@ -122,7 +142,29 @@ message_before_insert(RuleRow *row)
 
 /* A row that comes back from a dump, or from elsewhere. */
 static void
-keep_given_place(const RuleRow *row)
+keep_given_place(RuleRow *row)
+{
+	Datum		conversation_id = *rule_get(row, row->new, "conversation_id");
+	Datum	   *version = rule_get(row, row->new, "version");
+	Datum	   *time = rule_get(row, row->new, "created_at");
+	Place		place = {.time = GetCurrentTimestamp()};
+
+	if (version == NULL)
+	{
+		place = next_version(conversation_id);
+		rule_set(row, "version", Int64GetDatum(place.version));
+	}
+	if (time == NULL)
+		rule_set(row, "created_at", TimestampTzGetDatum(place.time));
+
+	advance_counters(conversation_id, *rule_get(row, row->new, "seq"),
+					 version == NULL ? Int64GetDatum(place.version) : *version,
+					 time == NULL ? TimestampTzGetDatum(place.time) : *time);
+}
+
+/* The conversation may come back later than its messages. */
+static void
+advance_counters(Datum conversation_id, Datum seq, Datum version, Datum time)
 {
 	static MsgPlan plan = MSG_PLAN(
 		"UPDATE conversations SET last_seq = greatest(last_seq, $2),"
@@ -131,34 +173,30 @@ keep_given_place(const RuleRow *row)
 		" WHERE id = $1"
 		" AND (last_seq < $2 OR last_version < $3 OR updated_at < $4)",
 		UUIDOID, INT8OID, INT8OID, TIMESTAMPTZOID);
-	Datum	   *conversation_id = rule_get(row, row->new, "conversation_id");
-	Datum	   *version = rule_get(row, row->new, "version");
-	Datum	   *time = rule_get(row, row->new, "created_at");
+	Datum		values[] = {conversation_id, seq, version, time};
 
-	/* Without these the row is refused by their NOT NULL. */
-	if (conversation_id != NULL && version != NULL && time != NULL)
-	{
-		Datum		values[] = {
-			*conversation_id, *rule_get(row, row->new, "seq"), *version, *time
-		};
-
-		rule_write_internal(&plan, values, NULL);
-	}
+	rule_write_internal(&plan, values, NULL);
 }
 
+/* What a service brings along with its place is as long as it likes. */
 static void
 check_message(const RuleRow *row, bool is_service)
 {
-	text	   *content = rule_get_text(row, row->new, "content");
-	text	   *type = rule_get_text(row, row->new, "content_type");
+	bool		is_copy = is_service && rule_get(row, row->new, "seq") != NULL;
+	text	   *content;
+	text	   *type;
 	Datum	   *metadata = rule_get(row, row->new, "metadata");
 	text	   *key = rule_get_text(row, row->new, "client_message_id");
 
-	if (content == NULL || type == NULL ||
-		rule_get(row, row->new, "conversation_id") == NULL)
-		refuse_null();
+	rule_require(row, row->new, "conversation_id");
+	rule_require(row, row->new, "content");
+	rule_require(row, row->new, "content_type");
+	content = rule_get_text(row, row->new, "content");
+	type = rule_get_text(row, row->new, "content_type");
 
 	msg_check_content_type(type, is_service);
+	if (is_copy)
+		return;
 	msg_check_content(content, type);
 	if (metadata != NULL)
 		msg_check_metadata(DatumGetJsonbP(*metadata));
@@ -166,13 +204,36 @@ check_message(const RuleRow *row, bool is_service)
 		msg_check_key(key);
 }
 
-/* The server's own refusal would show the whole row. */
-static void
-refuse_null(void)
+void
+msg_announce_message(const pg_uuid_t *message_id)
 {
-	ereport(ERROR,
-			errcode(ERRCODE_NOT_NULL_VIOLATION),
-			errmsg("a message must have a conversation, content and a content type"));
+	announced_id = *message_id;
+	announced = true;
+}
+
+/* Holds once, so that a statement that gives the same id gains nothing. */
+static bool
+is_announced(const RuleRow *row)
+{
+	pg_uuid_t  *id = rule_get_uuid(row, row->new, "id");
+	bool		expected = announced;
+
+	announced = false;
+	return expected && id != NULL &&
+		memcmp(id, &announced_id, UUID_LEN) == 0;
+}
+
+/* A new one of the same month, which is that of the partition. */
+static const pg_uuid_t *
+set_id(RuleRow *row)
+{
+	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
+
+	rule_require(row, row->new, "id");
+	msg_uuid_v7(id);
+	require_month(row, msg_uuid_v7_time(id));
+	rule_set(row, "id", UUIDPGetDatum(id));
+	return id;
 }
 
 static pg_uuid_t
@@ -215,27 +276,25 @@ require_reply_target(const RuleRow *row)
 }
 
 /*
- * Enter the client's id for the message, unless send_message() has done it
- * for this very message.  A direct INSERT cannot be answered with the stored
+ * Enter the client's id for the message, as send_message() does.  A direct
+ * INSERT cannot be answered with the stored
  * message, so using an id again is a conflict.
  */
 static void
-record_key(const RuleRow *row, const pg_uuid_t *sender)
+record_key(const RuleRow *row, const pg_uuid_t *sender, const pg_uuid_t *id)
 {
 	Datum	   *client_message_id = rule_get(row, row->new,
 											 "client_message_id");
-	pg_uuid_t  *id = rule_get_uuid(row, row->new, "id");
-	pg_uuid_t	message_id;
+	pg_uuid_t	message_id = *id;
 	Datum	   *metadata = rule_get(row, row->new, "metadata");
 	MsgKey		key;
 
-	if (client_message_id == NULL || id == NULL || msg_has_claimed(id))
+	if (client_message_id == NULL)
 		return;
 
 	key.conversation_id = *rule_get(row, row->new, "conversation_id");
 	key.sender = UUIDPGetDatum(sender);
 	key.client_message_id = *client_message_id;
-	message_id = *id;
 	if (!msg_claim_key(&key, &message_id,
 					   rule_get_text(row, row->new, "content"),
 					   rule_get_text(row, row->new, "content_type"),
@@ -320,7 +379,7 @@ require_month(const RuleRow *row, TimestampTz time)
 {
 	pg_uuid_t  *id = rule_get_uuid(row, row->new, "id");
 
-	if (id == NULL || msg_month_of(msg_uuid_v7_time(id)) != msg_month_of(time))
+	if (msg_month_of(msg_uuid_v7_time(id)) != msg_month_of(time))
 		ereport(ERROR,
 				errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				errmsg("the month of the message's id is not the current one"),
@@ -377,16 +436,13 @@ message_before_update(RuleRow *row)
 }
 
 /*
- * Anything may change; a version that is given is kept.  A deleted message
- * loses its content here, too.
+ * Anything but the conversation may change; a version that is given is kept.
+ * A deleted message loses its content here, too.
  */
 static void
 change_as_service(RuleRow *row)
 {
 	bool		changed = false;
-
-	if (rule_get(row, row->new, "content") == NULL)
-		refuse_null();
 
 	for (int i = 0; !changed && i < row->desc->natts; i++)
 		changed = !TupleDescAttr(row->desc, i)->attisdropped &&
@@ -394,13 +450,34 @@ change_as_service(RuleRow *row)
 	if (!changed)
 		return;
 
+	rule_require_same(row, "conversation_id");
+	rule_require(row, row->new, "content_type");
+	msg_check_content_type(rule_get_text(row, row->new, "content_type"), true);
+
+	if (rule_get_bool(row, row->new, "is_deleted") &&
+		!rule_get_bool(row, row->old, "is_deleted"))
+		make_tombstone(row);
+
 	if (rule_differs(row, "version"))
-		rule_set(row, "version", *rule_get(row, row->new, "version"));
-	else if (rule_get_bool(row, row->new, "is_deleted") &&
-			 !rule_get_bool(row, row->old, "is_deleted"))
-		delete_message(row);
+		keep_given_version(row);
 	else
 		set_version(row);
+}
+
+static void
+keep_given_version(RuleRow *row)
+{
+	Datum	   *version;
+
+	rule_require(row, row->new, "seq");
+	rule_require(row, row->new, "version");
+	rule_require(row, row->new, "created_at");
+	version = rule_get(row, row->new, "version");
+
+	rule_set(row, "version", *version);
+	advance_counters(*rule_get(row, row->old, "conversation_id"),
+					 *rule_get(row, row->new, "seq"), *version,
+					 *rule_get(row, row->new, "created_at"));
 }
 
 static void
@@ -415,6 +492,7 @@ change_as_profile(RuleRow *row)
 		memcmp(sender, &caller.profile_id, UUID_LEN) == 0;
 	bool		deletes = rule_differs(row, "is_deleted");
 
+	rule_require(row, row->new, "is_deleted");
 	if (!deletes && !rule_differs(row, "content") &&
 		!rule_differs(row, "metadata"))
 		return;
@@ -426,28 +504,47 @@ change_as_profile(RuleRow *row)
 				errmsg("message is deleted"));
 
 	if (deletes)
-		delete_message(row);
+		make_tombstone(row);
 	else
+	{
+		require_voice(conversation_id, &caller.profile_id);
 		edit_message(row);
+	}
+	set_version(row);
+}
+
+/* Not muted; the participant row is locked already. */
+static void
+require_voice(const pg_uuid_t *conversation_id, const pg_uuid_t *profile_id)
+{
+	static MsgPlan plan = MSG_PLAN(
+		"SELECT is_muted FROM conversation_participants"
+		" WHERE conversation_id = $1 AND profile_id = $2",
+		UUIDOID, UUIDOID);
+	Datum		values[] = {
+		UUIDPGetDatum(conversation_id), UUIDPGetDatum(profile_id)
+	};
+
+	if (msg_plan_write(&plan, values, NULL) > 0 && msg_plan_bool(1))
+		rule_refuse("muted in the conversation");
 }
 
 static void
-delete_message(RuleRow *row)
+make_tombstone(RuleRow *row)
 {
 	rule_set(row, "is_deleted", BoolGetDatum(true));
 	rule_set(row, "content", PointerGetDatum(cstring_to_text("")));
 	rule_set_null(row, "metadata");
-	set_version(row);
 }
 
 static void
 edit_message(RuleRow *row)
 {
-	text	   *content = rule_get_text(row, row->new, "content");
+	text	   *content;
 	Datum	   *metadata = rule_get(row, row->new, "metadata");
 
-	if (content == NULL)
-		refuse_null();
+	rule_require(row, row->new, "content");
+	content = rule_get_text(row, row->new, "content");
 	msg_check_content(content, rule_get_text(row, row->old, "content_type"));
 	rule_set(row, "content", PointerGetDatum(content));
 
@@ -459,27 +556,38 @@ edit_message(RuleRow *row)
 		rule_set(row, "metadata", *metadata);
 	}
 	rule_set(row, "is_edited", BoolGetDatum(true));
-	set_version(row);
+}
+
+static void
+set_version(RuleRow *row)
+{
+	Place		place = next_version(*rule_get(row, row->old,
+											   "conversation_id"));
+
+	rule_set(row, "version", Int64GetDatum(place.version));
+	rule_set(row, "updated_at", TimestampTzGetDatum(place.time));
 }
 
 /* The conversation's next version, under its lock, and the time of it. */
-static void
-set_version(RuleRow *row)
+static Place
+next_version(Datum conversation_id)
 {
 	static MsgPlan plan = MSG_PLAN(
 		"UPDATE conversations SET last_version = last_version + 1,"
 		" updated_at = greatest(clock_timestamp(), updated_at)"
 		" WHERE id = $1 RETURNING last_version, updated_at",
 		UUIDOID);
-	Datum	   *conversation_id = rule_get(row, row->old, "conversation_id");
 	bool		isnull;
 
-	if (rule_write_internal(&plan, conversation_id, NULL) == 0)
+	if (rule_write_internal(&plan, &conversation_id, NULL) == 0)
 		ereport(ERROR,
 				errcode(ERRCODE_MSG_NOT_FOUND),
 				errmsg("conversation does not exist"));
-	rule_set(row, "version", msg_plan_column(1, &isnull));
-	rule_set(row, "updated_at", msg_plan_column(2, &isnull));
+	return (Place)
+	{
+		.version = DatumGetInt64(msg_plan_column(1, &isnull)),
+		.time = DatumGetTimestampTz(msg_plan_column(2, &isnull)),
+	};
 }
 
 RULE(msg_message_before_delete, message_before_delete)

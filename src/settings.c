@@ -102,7 +102,7 @@ static const Setting settings[] = {
 	NUMBER(msg_executors, 2, 1, 64)},
 	{"openhr_msg.jwt_secret",
 		"Secret that verifies tokens signed by HS256, HS384 or HS512.",
-		PGC_SIGHUP, GUC_SUPERUSER_ONLY | GUC_NOT_IN_SAMPLE,
+		PGC_SIGHUP, GUC_SUPERUSER_ONLY,
 	TEXT(msg_jwt_secret, "", check_secret)},
 	{"openhr_msg.jwt_secret_file",
 		"File with an HMAC secret, a public key or a certificate (PEM).",

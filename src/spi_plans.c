@@ -8,6 +8,9 @@
  * search_path with the extension's schema in it, and the plan cache looks
  * names up again when that path is another one, so that a plan stays right
  * when the extension is dropped and made anew in the life of a session.
+ * That schema may be one in which others make functions: a function that is
+ * not called with exactly its own types is qualified, so that no closer match
+ * takes its place.
  *
  * All plans are generic.  The statements are look-ups by key, for which the
  * values make no difference, and with a table of many partitions planning
@@ -17,10 +20,12 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "executor/tstoreReceiver.h"
 #include "funcapi.h"
 #include "nodes/params.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "compat.h"
 #include "spi_plans.h"
@@ -39,6 +44,18 @@ uint64
 msg_plan_write(MsgPlan *plan, Datum *values, const char *nulls)
 {
 	return run(plan, values, nulls, false, NULL);
+}
+
+uint64
+msg_plan_read_latest(MsgPlan *plan, Datum *values, const char *nulls)
+{
+	uint64		rows;
+
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetLatestSnapshot());
+	rows = run(plan, values, nulls, true, NULL);
+	PopActiveSnapshot();
+	return rows;
 }
 
 uint64

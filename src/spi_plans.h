@@ -33,6 +33,13 @@ typedef struct MsgPlan
 extern uint64 msg_plan_read(MsgPlan *plan, Datum *values, const char *nulls);
 extern uint64 msg_plan_write(MsgPlan *plan, Datum *values, const char *nulls);
 
+/*
+ * A statement that only reads, but sees what is committed by now, also in a
+ * transaction whose snapshot is older.  For what holds under a lock.
+ */
+extern uint64 msg_plan_read_latest(MsgPlan *plan, Datum *values,
+								   const char *nulls);
+
 /* The same, but the rows go to a function's result. */
 extern uint64 msg_plan_return(MsgPlan *plan, Datum *values, const char *nulls,
 							FunctionCallInfo fcinfo);

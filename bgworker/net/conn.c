@@ -40,7 +40,10 @@ static const unsigned deadline_ms[DEADLINE_KINDS] = {
 
 static void deadline_start(server *srv, deadline *d, deadline_kind kind);
 static void read_head(server_conn *conn, uint8_t *data, size_t len);
+static bool keep_head(server_conn *conn, const uint8_t *data, size_t len);
 static void serve_request(server_conn *conn, char *head, size_t size);
+static void send_away(server_conn *conn, const http_request *request,
+					  http_upgrade upgrade);
 static void refuse(server_conn *conn, int status, const char *error);
 static bool accept_websocket(server_conn *conn, const http_request *request);
 static void read_frames(server_conn *conn, uint8_t *data, size_t len);
@@ -142,46 +145,33 @@ conn_input(server_conn *conn, uint8_t *data, size_t len)
 	}
 }
 
-/* Collect a request's head; most come in one piece and are used in place. */
+/* Most requests come in one piece and are used in place. */
 static void
 read_head(server_conn *conn, uint8_t *data, size_t len)
 {
-	char	   *head = (char *) data;
-	size_t		head_len = len;
+	size_t		seen = conn->head_len;
 	size_t		size;
+	char	   *head = (char *) data;
 
-	if (conn->head_len > 0)
+	if (seen > 0)
 	{
-		char	   *grown = realloc(conn->head, conn->head_len + len);
-
-		if (grown == NULL)
-		{
-			conn_kill(conn);
+		if (!keep_head(conn, data, len))
 			return;
-		}
-		memcpy(grown + conn->head_len, data, len);
-		conn->head = head = grown;
-		head_len += conn->head_len;
+		head = conn->head;
+		len = conn->head_len;
 	}
 
-	size = http_head_size(head, head_len, conn->head_len);
-	if (size > HTTP_MAX_HEAD || (size == 0 && head_len > HTTP_MAX_HEAD))
+	size = http_head_size(head, len, seen);
+	if (size > HTTP_MAX_HEAD || (size == 0 && len > HTTP_MAX_HEAD))
 		refuse(conn, 431, "request header is too large");
 	else if (size > 0)
 	{
 		serve_request(conn, head, size);
-		if (conn->state == CONN_OPEN && head_len > size)
-			read_frames(conn, (uint8_t *) head + size, head_len - size);
+		if (conn->state == CONN_OPEN && len > size)
+			read_frames(conn, (uint8_t *) head + size, len - size);
 	}
-	else if (conn->head_len > 0)
-		conn->head_len = head_len;
-	else if ((conn->head = malloc(len)) == NULL)
-		conn_kill(conn);
-	else
-	{
-		memcpy(conn->head, data, len);
-		conn->head_len = len;
-	}
+	else if (seen == 0)
+		keep_head(conn, data, len);
 
 	if (conn->state != CONN_HEAD)
 	{
@@ -190,16 +180,32 @@ read_head(server_conn *conn, uint8_t *data, size_t len)
 	}
 }
 
+/* Add a piece to those of the request that have come. */
+static bool
+keep_head(server_conn *conn, const uint8_t *data, size_t len)
+{
+	char	   *head = realloc(conn->head, conn->head_len + len);
+
+	if (head == NULL)
+	{
+		conn_kill(conn);
+		return false;
+	}
+	memcpy(head + conn->head_len, data, len);
+	conn->head = head;
+	conn->head_len += len;
+	return true;
+}
+
 static void
 serve_request(server_conn *conn, char *head, size_t size)
 {
 	server	   *srv = conn->srv;
-	server_refusal refusal = {.status = 500,.error = "internal error"};
+	server_refusal refusal = {0};
 	http_request request;
 	http_upgrade upgrade;
-	int			status;
+	int			status = http_parse(head, size, &request);
 
-	status = http_parse(head, size, &request);
 	if (status != 0)
 	{
 		refuse(conn, status, "request cannot be understood");
@@ -211,7 +217,9 @@ serve_request(server_conn *conn, char *head, size_t size)
 		refuse(conn, 426, "WebSocket version 13 is required");
 	else if (upgrade == HTTP_UPGRADE_BAD)
 		refuse(conn, 400, "WebSocket handshake is not valid");
-	else if (!conn->excess)
+	else if (conn->excess)
+		send_away(conn, &request, upgrade);
+	else
 	{
 		conn->user = srv->ops.request(srv->arg, conn, &request,
 									  upgrade == HTTP_UPGRADE_WEBSOCKET,
@@ -221,16 +229,22 @@ serve_request(server_conn *conn, char *head, size_t size)
 		else
 			accept_websocket(conn, &request);
 	}
-	else if (upgrade == HTTP_UPGRADE_NONE)
-		refuse(conn, 503, "too many connections");
+}
 
-	/*
-	 * Some clients never try again after a refused handshake, but do after a
-	 * close, so that is how they are told to come back.
-	 */
-	else if (accept_websocket(conn, &request))
-		close_with(conn, WS_CLOSE_TRY_LATER, "too many connections",
-				   CONN_CLOSING);
+/*
+ * One connection too many.  Some clients never try again after a refused
+ * handshake, but do after a close, so that is how they are told to come back.
+ */
+static void
+send_away(server_conn *conn, const http_request *request,
+		  http_upgrade upgrade)
+{
+	static const char reason[] = "too many connections";
+
+	if (upgrade == HTTP_UPGRADE_NONE)
+		refuse(conn, 503, reason);
+	else if (accept_websocket(conn, request))
+		close_with(conn, WS_CLOSE_TRY_LATER, reason, CONN_CLOSING);
 }
 
 static void

@@ -65,7 +65,9 @@ static int	open_host(struct listeners *l, const char *host, int *opened,
 static int	open_address(struct listeners *l, const struct addrinfo *address);
 static int	set_options(int fd, int family, bool shared);
 static void ready(uv_poll_t *poll, int status, int events);
-static bool accept_one(struct listeners *l, int fd);
+static bool accept_one(struct listeners *l, int listening);
+static bool drop_one(struct listeners *l, int listening);
+static bool accept_failed(struct listeners *l);
 static void pause_listening(struct listeners *l);
 static void resume_listening(uv_timer_t *timer);
 
@@ -277,28 +279,40 @@ accept_one(struct listeners *l, int listening)
 		return true;
 	}
 
-	switch (errno)
-	{
-		case EAGAIN:
-			return false;
-		case ECONNABORTED:
-		case EINTR:
-			return true;
-		case EMFILE:
-		case ENFILE:
-			if (l->spare >= 0)
-			{
-				close(l->spare);
-				fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
-				if (fd >= 0)
-					close(fd);
-				l->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
-			}
-			break;
-	}
-	if (fd < 0)
+	/* Without a free descriptor it fails even when nobody is waiting. */
+	if (errno == EMFILE || errno == ENFILE)
+		return drop_one(l, listening);
+	return accept_failed(l);
+}
+
+/* Give up the spare descriptor to take somebody in, and out. */
+static bool
+drop_one(struct listeners *l, int listening)
+{
+	int			fd;
+	int			err;
+
+	if (l->spare >= 0)
+		close(l->spare);
+	fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+	err = errno;
+	if (fd >= 0)
+		close(fd);
+	l->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	errno = err;
+	return fd >= 0 || accept_failed(l);
+}
+
+/* True: a failure of that one connection's only. */
+static bool
+accept_failed(struct listeners *l)
+{
+	if (errno == ECONNABORTED || errno == EINTR)
+		return true;
+	if (errno != EAGAIN)
 		pause_listening(l);
-	return fd >= 0;
+	return false;
 }
 
 static void

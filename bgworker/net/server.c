@@ -56,18 +56,18 @@ server_new(const server_config *config, const server_ops *ops, void *arg,
 {
 	server	   *srv = calloc(1, sizeof(server));
 
-	if (srv == NULL || (srv->config.addresses = strdup(config->addresses)) == NULL)
+	char	   *addresses = strdup(config->addresses);
+
+	if (srv == NULL || addresses == NULL)
 	{
 		snprintf(error, error_size, "out of memory");
+		free(addresses);
 		free(srv);
 		return NULL;
 	}
 
-	srv->config.port = config->port;
-	srv->config.shared = config->shared;
-	srv->config.max_connections = config->max_connections;
-	srv->config.other_files = config->other_files;
-	srv->config.max_message = config->max_message;
+	srv->config = *config;
+	srv->config.addresses = addresses;
 	srv->ops = *ops;
 	srv->arg = arg;
 	list_init(&srv->conns);
@@ -78,7 +78,7 @@ server_new(const server_config *config, const server_ops *ops, void *arg,
 	limit_files(srv);
 	if (!start_library(srv, error, error_size))
 	{
-		free((char *) srv->config.addresses);
+		free(addresses);
 		free(srv);
 		return NULL;
 	}

@@ -33,6 +33,7 @@
 #define LENGTH		0x7f
 #define LENGTH_16	126
 #define LENGTH_64	127
+#define MASK_SIZE	4
 
 enum
 {
@@ -46,8 +47,13 @@ enum
 
 #define is_control(opcode)	(((opcode) & 0x8) != 0)
 
+static bool take_head(ws_decoder *d, uint8_t **data, size_t *len);
 static size_t head_size(const ws_decoder *d);
+static size_t length_size(const ws_decoder *d);
 static int	begin_frame(ws_decoder *d);
+static bool take_length(ws_decoder *d);
+static ws_event take_payload(ws_decoder *d, uint8_t **data, size_t *len,
+							 ws_item *item);
 static ws_event take_control(ws_decoder *d, const uint8_t *data, size_t len,
 							 ws_item *item);
 static ws_event take_close(ws_decoder *d, ws_item *item);
@@ -99,104 +105,78 @@ ws_decoder_is_busy(const ws_decoder *d)
 ws_event
 ws_decode(ws_decoder *d, uint8_t **data, size_t *len, ws_item *item)
 {
+	ws_event	event = WS_MORE;
+
 	/* What was handed on by the last call has been used by now. */
 	if (d->message_opcode == 0)
 		drop_message(d);
 
-	for (;;)
+	while (event == WS_MORE)
 	{
-		ws_event	event;
-		const uint8_t *mask;
-		uint8_t    *payload = *data;
-		size_t		n;
-
-		while (!d->in_payload)
+		if (!d->in_payload)
 		{
-			if (d->head_len >= 2 && d->head_len == head_size(d))
-			{
-				item->code = begin_frame(d);
-				if (item->code != 0)
-					return WS_ERROR;
-				payload = *data;
-			}
-			else if (*len == 0)
+			if (!take_head(d, data, len))
 				return WS_MORE;
-			else
-			{
-				d->head[d->head_len++] = *(*data)++;
-				(*len)--;
-			}
+			item->code = begin_frame(d);
+			if (item->code != 0)
+				return WS_ERROR;
 		}
-
 		if (*len == 0 && d->remaining > 0)
 			return WS_MORE;
-
-		n = *len < d->remaining ? *len : (size_t) d->remaining;
-		mask = d->head + d->head_len - 4;
-		for (size_t i = 0; i < n; i++)
-			payload[i] ^= mask[(d->mask_at + i) & 3];
-		d->mask_at = (d->mask_at + n) & 3;
-		d->remaining -= n;
-		*data += n;
-		*len -= n;
-
-		event = is_control(d->opcode) ? take_control(d, payload, n, item)
-			: take_data(d, payload, n, item);
-		if (d->remaining == 0)
-		{
-			d->in_payload = false;
-			d->head_len = 0;
-		}
-		if (event != WS_MORE)
-			return event;
+		event = take_payload(d, data, len, item);
 	}
+	return event;
+}
+
+/* Collect a frame's head; false when it has not come whole. */
+static bool
+take_head(ws_decoder *d, uint8_t **data, size_t *len)
+{
+	while (d->head_len < 2 || d->head_len < head_size(d))
+	{
+		if (*len == 0)
+			return false;
+		d->head[d->head_len++] = *(*data)++;
+		(*len)--;
+	}
+	return true;
 }
 
 /* Bytes of the frame's head, as far as its first two bytes tell. */
 static size_t
 head_size(const ws_decoder *d)
 {
-	size_t		size = 2;
-
 	/* What is wrong already is refused before more of it is waited for. */
 	if (!(d->head[1] & MASKED))
-		return size;
+		return 2;
+	return 2 + length_size(d) + MASK_SIZE;
+}
 
+/* Bytes of a length that does not fit into the second byte. */
+static size_t
+length_size(const ws_decoder *d)
+{
 	switch (d->head[1] & LENGTH)
 	{
 		case LENGTH_16:
-			size += 2;
-			break;
+			return 2;
 		case LENGTH_64:
-			size += 8;
-			break;
+			return 8;
+		default:
+			return 0;
 	}
-	return size + 4;
 }
 
 /* Check a frame's complete head (5.2): 0, or the code to close with. */
 static int
 begin_frame(ws_decoder *d)
 {
-	uint64_t	len = d->head[1] & LENGTH;
-	size_t		extra = len == LENGTH_16 ? 2 : len == LENGTH_64 ? 8 : 0;
-
 	d->final = (d->head[0] & FINAL) != 0;
 	d->opcode = d->head[0] & OPCODE;
 
 	/* 5.1: a client masks every frame.  No extension was negotiated. */
-	if (!(d->head[1] & MASKED) || (d->head[0] & RESERVED))
+	if (!(d->head[1] & MASKED) || (d->head[0] & RESERVED) || !take_length(d))
 		return WS_CLOSE_PROTOCOL;
-
-	if (extra > 0)
-	{
-		len = 0;
-		for (size_t i = 0; i < extra; i++)
-			len = len << 8 | d->head[2 + i];
-		if (len < LENGTH_16 || (extra == 8 && len <= UINT16_MAX) ||
-			len > INT64_MAX)
-			return WS_CLOSE_PROTOCOL;
-	}
 
 	switch (d->opcode)
 	{
@@ -213,7 +193,7 @@ begin_frame(ws_decoder *d)
 		case OP_CLOSE:
 		case OP_PING:
 		case OP_PONG:
-			if (!d->final || len > WS_MAX_CONTROL)
+			if (!d->final || d->remaining > WS_MAX_CONTROL)
 				return WS_CLOSE_PROTOCOL;
 			d->control_len = 0;
 			break;
@@ -221,13 +201,57 @@ begin_frame(ws_decoder *d)
 			return WS_CLOSE_PROTOCOL;
 	}
 
-	if (!is_control(d->opcode) && len > d->max_message - d->message_len)
+	if (!is_control(d->opcode) &&
+		d->remaining > d->max_message - d->message_len)
 		return WS_CLOSE_TOO_BIG;
 
-	d->remaining = len;
 	d->mask_at = 0;
 	d->in_payload = true;
 	return 0;
+}
+
+/* The payload's length; false when it is not in its shortest form. */
+static bool
+take_length(ws_decoder *d)
+{
+	size_t		size = length_size(d);
+	uint64_t	len = 0;
+
+	if (size == 0)
+	{
+		d->remaining = d->head[1] & LENGTH;
+		return true;
+	}
+
+	for (size_t i = 0; i < size; i++)
+		len = len << 8 | d->head[2 + i];
+	d->remaining = len;
+	return len >= LENGTH_16 &&
+		(size == 2 || (len > UINT16_MAX && len <= INT64_MAX));
+}
+
+/* Unmask and use what has come of a frame's payload. */
+static ws_event
+take_payload(ws_decoder *d, uint8_t **data, size_t *len, ws_item *item)
+{
+	const uint8_t *mask = d->head + d->head_len - MASK_SIZE;
+	uint8_t    *payload = *data;
+	size_t		n = *len < d->remaining ? *len : (size_t) d->remaining;
+
+	for (size_t i = 0; i < n; i++)
+		payload[i] ^= mask[(d->mask_at + i) % MASK_SIZE];
+	d->mask_at = (d->mask_at + n) % MASK_SIZE;
+	*data += n;
+	*len -= n;
+
+	d->remaining -= n;
+	if (d->remaining == 0)
+	{
+		d->in_payload = false;
+		d->head_len = 0;
+	}
+	return is_control(d->opcode) ? take_control(d, payload, n, item)
+		: take_data(d, payload, n, item);
 }
 
 static ws_event
@@ -390,7 +414,7 @@ ws_close_frame(uint8_t *out, int code, const char *reason)
 		if (reason_len > WS_MAX_CONTROL - 2)
 		{
 			reason_len = WS_MAX_CONTROL - 2;
-			while (reason_len > 0 && ((uint8_t) reason[reason_len] & 0xc0) == 0x80)
+			while (reason_len > 0 && (reason[reason_len] & 0xc0) == 0x80)
 				reason_len--;
 		}
 		out[2] = code >> 8;

@@ -80,6 +80,19 @@ buf_text(buf *b, const char *text)
 	buf_bytes(b, text, strlen(text));
 }
 
+/* Much faster than buf_printf(). */
+void
+buf_number(buf *b, uint32_t n)
+{
+	char		digits[10];
+	size_t		at = sizeof(digits);
+
+	do
+		digits[--at] = (char) ('0' + n % 10);
+	while ((n /= 10) > 0);
+	buf_bytes(b, digits + at, sizeof(digits) - at);
+}
+
 void
 buf_printf(buf *b, const char *format,...)
 {

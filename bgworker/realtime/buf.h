@@ -31,6 +31,7 @@ extern void buf_reset(buf *b);
 
 extern void buf_bytes(buf *b, const char *data, size_t len);
 extern void buf_text(buf *b, const char *text);
+extern void buf_number(buf *b, uint32_t n);
 extern void buf_printf(buf *b, const char *format,...)
 			__attribute__((format(printf, 2, 3)));
 

@@ -113,17 +113,26 @@ field_parsed(field *f)
 
 /* 2026-11-22T01:02:03.456Z */
 static void
-render_timestamp(buf *out, int64_t usec)
+render_timestamp(change *c, buf *out)
 {
-	time_t		seconds = (time_t) (usec / 1000000);
-	int			millis = (int) (usec / 1000 % 1000);
-	char		text[32];
+	int64_t		usec = c->event->commit_time;
+	time_t		second = (time_t) (usec / 1000000);
+	char		millis[] = ".000Z\"";
 	struct tm	tm;
 
-	if (gmtime_r(&seconds, &tm) == NULL ||
-		strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm) == 0)
-		strcpy(text, "1970-01-01T00:00:00");
-	buf_printf(out, "\"%s.%03dZ\"", text, millis);
+	if (second != c->second || c->second_text[0] == '\0')
+	{
+		if (gmtime_r(&second, &tm) == NULL ||
+			strftime(c->second_text, sizeof(c->second_text),
+					 "\"%Y-%m-%dT%H:%M:%S", &tm) == 0)
+			strcpy(c->second_text, "\"1970-01-01T00:00:00");
+		c->second = second;
+	}
+	millis[1] += (char) (usec / 100000 % 10);
+	millis[2] += (char) (usec / 10000 % 10);
+	millis[3] += (char) (usec / 1000 % 10);
+	buf_text(out, c->second_text);
+	buf_text(out, millis);
 }
 
 static void
@@ -155,7 +164,7 @@ render_record(record *r, const projection *p, const char *key, buf *out)
 {
 	bool		first = true;
 
-	buf_printf(out, ",\"%s\":", key);
+	buf_text(out, key);
 	if (p == NULL)
 	{
 		buf_bytes(out, r->text.data, r->text.len);
@@ -187,15 +196,18 @@ change_render(change *c, const projection *p, buf *out)
 
 	buf_text(out, "{\"schema\":");
 	buf_json(out, c->table->schema, strlen(c->table->schema));
-	buf_printf(out, ",\"table\":\"%s\",\"type\":\"%s\",\"commit_timestamp\":",
-			   table_name(c->table->which), type);
-	render_timestamp(out, e->commit_time);
+	buf_text(out, ",\"table\":\"");
+	buf_text(out, table_name(c->table->which));
+	buf_text(out, "\",\"type\":\"");
+	buf_text(out, type);
+	buf_text(out, "\",\"commit_timestamp\":");
+	render_timestamp(c, out);
 	buf_text(out, ",\"columns\":");
 	render_columns(c, p, out);
 	if (e->record_len > 0)
-		render_record(&c->new, p, "record", out);
+		render_record(&c->new, p, ",\"record\":", out);
 	if (e->old_record_len > 0)
-		render_record(&c->old, p, "old_record", out);
+		render_record(&c->old, p, ",\"old_record\":", out);
 	buf_text(out, ",\"errors\":");
 	buf_text(out, e->flags & EVENT_TOO_LARGE ?
 			 "[\"Error 413: Payload Too Large\"]}" : "null}");

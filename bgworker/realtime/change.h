@@ -40,6 +40,10 @@ typedef struct change
 	const table *table;
 	record		new;
 	record		old;
+
+	/* The last second that was rendered: many events are of the same. */
+	int64_t		second;
+	char		second_text[32];
 } change;
 
 extern void change_init(change *c);

@@ -147,7 +147,7 @@ static void
 channel_watch_token(channel *ch)
 {
 	timer_start(&ch->conn->hub->wheel, &ch->timer,
-				ch->identity.exp + TOKEN_LEEWAY + 1);
+				ch->identity.exp + TOKEN_LEEWAY);
 }
 
 static void

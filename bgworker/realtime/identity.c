@@ -52,10 +52,11 @@ identity_same_token(hub *h, const identity *identity, const char *token,
 		memcmp(hash, identity->token, sizeof(hash)) == 0;
 }
 
+/* As token_verify() judges it. */
 bool
 identity_expired(const identity *identity, int64_t now_s)
 {
-	return identity->exp + TOKEN_LEEWAY < now_s;
+	return identity->exp + TOKEN_LEEWAY <= now_s;
 }
 
 /* A token of the payload; NULL: none that counts. */

@@ -41,6 +41,7 @@ typedef struct route
 	change		change;
 	channel    *hits;
 	channel   **hits_end;
+	buf			head;			/* of the frame being built */
 	rendering	whole;			/* the data with all columns */
 	rendering  *renderings;		/* in use for this event */
 	shared	   *made;
@@ -63,6 +64,7 @@ route_free(route *r)
 	if (r == NULL)
 		return;
 	change_free(&r->change);
+	buf_free(&r->head);
 	buf_free(&r->whole.data);
 	free(r);
 }
@@ -164,30 +166,28 @@ build_frame(route *r, const channel *ch, projection *select,
 			const uint32_t *ids, int nids)
 {
 	const buf  *data = rendered(r, select);
-	frame	   *f = NULL;
-	buf			head;
+	buf		   *head = &r->head;
+	bool		v2 = ch->conn->vsn == 2;
+	const char *tail = v2 ? "}]" : "},\"ref\":null}";
 
-	buf_init(&head);
-	buf_text(&head, ch->conn->vsn == 2 ? "[null,null," : "{\"topic\":");
-	buf_json(&head, ch->topic, ch->topic_len);
-	buf_text(&head, ch->conn->vsn == 2 ? ",\"postgres_changes\",{\"ids\":[" :
+	buf_reset(head);
+	buf_text(head, v2 ? "[null,null," : "{\"topic\":");
+	buf_json(head, ch->topic, ch->topic_len);
+	buf_text(head, v2 ? ",\"postgres_changes\",{\"ids\":[" :
 			 ",\"event\":\"postgres_changes\",\"payload\":{\"ids\":[");
 	for (int i = 0; i < nids; i++)
-		buf_printf(&head, i > 0 ? ",%u" : "%u", (unsigned) ids[i]);
-	buf_text(&head, "],\"data\":");
-	if (buf_ok(&head) && data != NULL)
 	{
-		const char *tail = ch->conn->vsn == 2 ? "}]" : "},\"ref\":null}";
-		frame_part	parts[] = {
-			{head.data, head.len},
-			{data->data, data->len},
-			{tail, strlen(tail)}
-		};
-
-		f = frame_parts(parts, 3);
+		buf_text(head, i > 0 ? "," : "");
+		buf_number(head, ids[i]);
 	}
-	buf_free(&head);
-	return f;
+	buf_text(head, "],\"data\":");
+	if (!buf_ok(head) || data == NULL)
+		return NULL;
+	return frame_parts((frame_part[]) {
+		{head->data, head->len},
+		{data->data, data->len},
+		{tail, strlen(tail)}
+	}, 3);
 }
 
 static bool

@@ -81,13 +81,15 @@ SET openhr_msg.rate_limit = 1;
 :as_ann
 SELECT seq - :_seq, content FROM openhr_msg.send_message(:'_pair', 'found', client_message_id => 'key-2');
 SELECT answer(format('SELECT openhr_msg.send_message(%L, ''more'')', :'_pair'));
+SELECT answer(format('SELECT openhr_msg.edit_message(%L, ''more'')', :'_first'));
+:as_owner
+UPDATE conversation_participants SET is_muted = false WHERE profile_id = :'ann';
+SET openhr_msg.rate_limit = 0;
+:as_ann
 SELECT seq - :_seq, content FROM openhr_msg.edit_message(:'_first', 'edited');
 SELECT id = :'_first', seq - :_seq, content, is_edited
 FROM openhr_msg.send_message(:'_pair', 'once',
 	metadata => '{"a":[2],"b":1}', client_message_id => 'key-1');
-:as_owner
-UPDATE conversation_participants SET is_muted = false WHERE profile_id = :'ann';
-SET openhr_msg.rate_limit = 0;
 
 -- Edit and delete: each change is one version; what changes nothing is none.
 :as_ann

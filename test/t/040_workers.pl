@@ -84,9 +84,11 @@ sub log_count
 	return $count;
 }
 
-# The database is missing.
+# The database is missing.  Nobody else has connected since the start, so that
+# no description of a catalog's index is around.
 
 $node->start;
+$node->wait_for_log('waits for database "chat"');
 $node->safe_psql('postgres', 'CREATE DATABASE other');
 my ($ret, $stdout, $stderr) =
   $node->psql('other', 'CREATE EXTENSION openhr_msg');
@@ -168,10 +170,15 @@ cmp_ok((status('sum(wakeups)', 'true') - $sum) / (time - $since),
 
 # Other people's databases.
 
+my $epoch = epoch();
 $since = time;
 $node->safe_psql('postgres', 'CREATE DATABASE scratch');
+$node->safe_psql('scratch',
+	'CREATE EXTENSION openhr_msg; DROP EXTENSION openhr_msg');
 $node->safe_psql('postgres', 'DROP DATABASE scratch');
 cmp_ok(time - $since, '<', 10, 'no worker holds up CREATE DATABASE');
+is(events_of_insert(), 2, '... and none is disturbed');
+is(epoch(), $epoch, '... by an extension there');
 
 # Restarts.  The streamer goes on where it was, so nothing comes twice.
 
@@ -205,7 +212,7 @@ is(events_of_insert() >= 2, 1, '... and events flow');
 
 # The extension goes and comes.
 
-my $epoch = epoch();
+$epoch = epoch();
 $node->safe_psql('chat', 'DROP EXTENSION openhr_msg');
 ok( $node->poll_query_until(
 		'other', 'SELECT count(*) = 0 FROM pg_replication_slots'),

@@ -142,6 +142,27 @@ $node->wait_for_log('replication slot "openhr_msg" is used for something else');
 $node->safe_psql('postgres', q{SELECT pg_drop_replication_slot('openhr_msg')});
 wait_for_status($all_run, 'when the name is free again, they go on');
 
+# Much WAL alone is no reason to give up the slot.
+
+sub switch_wal
+{
+	$node->safe_psql('postgres',
+		"SELECT pg_logical_emit_message(false, 'x', 'x'); SELECT pg_switch_wal()");
+	return;
+}
+
+$node->safe_psql('postgres', 'ALTER SYSTEM SET openhr_msg.max_slot_lag = 40');
+$node->reload;
+$epoch = epoch();
+for (1 .. 5)
+{
+	switch_wal();
+	$node->safe_psql('postgres', $insert);
+	$node->poll_query_until('postgres',
+		'SELECT lag_bytes < 15 * 1024 * 1024 FROM openhr_msg.slot_status');
+}
+is(epoch(), $epoch, 'a slot that follows is kept, however much WAL passes');
+
 # An open transaction holds back WAL, more than the slot may.
 
 $node->safe_psql('postgres', 'ALTER SYSTEM SET openhr_msg.max_slot_lag = 4');
@@ -151,8 +172,8 @@ $session->query_safe("BEGIN; $insert");
 $epoch = epoch();
 for (1 .. 3)
 {
-	$node->safe_psql('postgres',
-		"SELECT pg_logical_emit_message(false, 'x', 'x'); SELECT pg_switch_wal(); CHECKPOINT");
+	switch_wal();
+	$node->safe_psql('postgres', 'CHECKPOINT');
 }
 ok( $node->poll_query_until(
 		'postgres', "SELECT openhr_msg.epoch() > $epoch"),
@@ -175,8 +196,8 @@ $node->safe_psql(
 $node->reload;
 for (1 .. 4)
 {
-	$node->safe_psql('postgres',
-		"SELECT pg_logical_emit_message(false, 'x', 'x'); SELECT pg_switch_wal(); CHECKPOINT");
+	switch_wal();
+	$node->safe_psql('postgres', 'CHECKPOINT');
 }
 is( $node->safe_psql(
 		'postgres', 'SELECT wal_status FROM openhr_msg.slot_status'),

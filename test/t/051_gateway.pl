@@ -71,8 +71,10 @@ sub accepts
 {
 	my ($token) = @_;
 
-	return eval { WebSocket->new(port => $port, token => $token)->heartbeat }
-	  // '' eq 'ok';
+	my $answer =
+	  eval { WebSocket->new(port => $port, token => $token)->heartbeat };
+
+	return defined $answer && $answer eq 'ok';
 }
 
 sub reload
@@ -198,6 +200,16 @@ is(scalar(grep { ($_->close_code // 0) == 1012 } @clients), 301,
 	'a gateway that is terminated asks everybody to come back');
 $node->wait_until(sub { $node->is_listening }, 'the gateway listens again');
 is(count_logged('Address already in use'), 1, '... on its port, at once');
+
+# Keys that are no good at the start leave a gateway that lets nobody in.
+reload("openhr_msg.jwt_jwks_file = '$file'");
+$node->terminate('gateway');
+$node->wait_until(sub { $node->is_listening }, 'the gateway listens again');
+like(refusal($node->token($ana)), qr/Failed to generate JWT signer/,
+	'with bad keys from the start nobody is let in');
+reload("openhr_msg.jwt_jwks_file = ''");
+$node->wait_until(sub { accepts($node->token($ana)) }, 'the key is known');
+pass('... until they are mended');
 
 @clients = map { $node->connect($ana) } 1 .. 300;
 my $start = time;

@@ -118,6 +118,36 @@ seen_is_not_delivered(void)
 	world_free(w);
 }
 
+/* Transaction ids go round: 5 comes after 4294967290. */
+static void
+ids_go_round(void)
+{
+	static const uint32_t xip[] = {4294967294U};
+	static const struct
+	{
+		uint32_t	xid;
+		bool		seen;
+	}			cases[] = {
+		{4294967280U, true}, {4294967294U, false}, {4294967295U, true},
+		{3, true}, {9, true}, {10, false}, {11, false}
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		world	   *w = world_new();
+		hub_conn   *c = world_open(w, 2, 1);
+		event_header *e = event_message(1, "x");
+
+		join(w, c, ALL);
+		world_answer_at(w, 0, room_1, 1, 1500, 4294967290U, 10, xip, 1);
+		world_skip(w, c);
+		world_commit_as(w, 1400, cases[i].xid, &e, 1);
+		check(gets_change(w, c) == !cases[i].seen, "transaction %u",
+			  cases[i].xid);
+		world_free(w);
+	}
+}
+
 static void
 come_and_go(void)
 {
@@ -301,6 +331,45 @@ loads_that_fail(void)
 	world_free(w);
 }
 
+/* Who goes while waiting is not waited for. */
+static void
+gone_while_waiting(void)
+{
+	world	   *w = world_new();
+	hub_conn   *c = world_open(w, 2, 1);
+	hub_conn   *d = world_open(w, 2, 1);
+	hub_conn   *late;
+
+	join(w, c, ALL);
+	join(w, d, ALL);
+	world_send(w, c, "[\"1\",\"2\",\"realtime:x\",\"phx_leave\",{}]");
+	expect_part(w, c, "phx_reply", "left before the answer");
+	expect_part(w, c, "phx_close", "and closed");
+	hub_conn_close(d);
+	check_int(hub_get_stats(w->h)->users, 0, "nobody waits");
+	world_answer(w, room_1, 1);
+	expect_nothing(w, c, "the answer has no effect");
+
+	hub_set_live(w->h, false);
+	join(w, c, ALL);
+	join(w, c, ALL);
+	late = world_open(w, 2, 2);
+	join(w, late, ALL);
+	hub_conn_close(late);
+	hub_set_live(w->h, true);
+	check_int(w->nasked, 2, "one of three still wants to be answered");
+	world_answer(w, room_1, 1);
+	expect_part(w, c, "phx_reply", "she is");
+	join(w, c, PINNED);
+	join(w, c, "{\"event\":\"*\",\"schema\":\"public\",\"table\":\"messages\","
+		 "\"filter\":\"conversation_id=eq.00000000-0000-0000-0000-"
+		 "000000000009\"}");
+	hub_conn_close(c);
+	world_commit_one(w, event_message(1, "x"));
+	check_int(hub_get_stats(w->h)->channels, 0, "nothing is left behind");
+	world_free(w);
+}
+
 static void
 truncate_and_reset(void)
 {
@@ -327,11 +396,13 @@ main(void)
 {
 	event_while_loading();
 	seen_is_not_delivered();
+	ids_go_round();
 	come_and_go();
 	conversation_deleted();
 	queued_frames_are_taken_back();
 	shared_by_connections();
 	loads_that_fail();
+	gone_while_waiting();
 	truncate_and_reset();
 	return check_done();
 }

@@ -3,468 +3,9 @@
  * net_server_test.c
  *	  The socket server as a client meets it, byte by byte.
  *
- * A child process serves a small owner that echoes messages and obeys a few
- * commands; the parent is the client, with plain blocking sockets.  So one
- * program tests the whole of bgworker/net under a sanitizer, and needs no
- * database.
- *
  *-------------------------------------------------------------------------
  */
-#include <errno.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
-
-#include "check.h"
-#include "net/server.h"
-
-#define MAX_MESSAGE		16384
-#define MAX_CONNECTIONS	40
-#define PATIENCE_S		20		/* longer than every deadline of the server */
-
-/* The example key of RFC 6455, 1.3, and its answer. */
-#define KEY		"dGhlIHNhbXBsZSBub25jZQ=="
-#define ACCEPT	"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-
-static int	port;
-
-/* The test cannot go on. */
-static void __attribute__((format(printf, 1, 2), noreturn))
-bail_out(const char *format,...)
-{
-	va_list		args;
-
-	printf("Bail out! ");
-	va_start(args, format);
-	vprintf(format, args);
-	va_end(args);
-	printf("\n");
-	fflush(stdout);
-	exit(255);
-}
-
-/*
- * The owner
- */
-
-typedef struct owned
-{
-	server_conn *conn;
-	uint8_t    *bytes;
-	size_t		len;
-	size_t		sent;
-} owned;
-
-static server *srv;
-static uint64_t turns;
-static volatile sig_atomic_t stopping;
-
-static void
-enqueue(owned *o, bool binary, const char *data, size_t len)
-{
-	uint8_t		head[10] = {binary ? 0x82 : 0x81, len < 126 ? len : 127};
-	size_t		head_len = 2;
-
-	if (len >= 126)
-	{
-		for (int i = 0; i < 8; i++)
-			head[2 + i] = (uint64_t) len >> (8 * (7 - i));
-		head_len = 10;
-	}
-	o->bytes = realloc(o->bytes, o->len + head_len + len);
-	memcpy(o->bytes + o->len, head, head_len);
-	memcpy(o->bytes + o->len + head_len, data, len);
-	o->len += head_len + len;
-	server_want_write(o->conn);
-}
-
-static void *
-on_request(void *arg, server_conn *conn, const http_request *request,
-		   bool websocket, server_refusal *refusal)
-{
-	owned	   *o;
-	char		value[64];
-
-	(void) arg;
-	if (!websocket)
-	{
-		refusal->status = 404;
-		refusal->error = "not found";
-		return NULL;
-	}
-	if (http_query_value(request, "apikey", value, sizeof(value)) &&
-		strcmp(value, "no good") == 0)
-	{
-		refusal->status = 401;
-		refusal->error = "Token has expired";
-		return NULL;
-	}
-	o = calloc(1, sizeof(owned));
-	o->conn = conn;
-	return o;
-}
-
-static void
-on_receive(void *arg, void *user, bool binary, const char *data, size_t len)
-{
-	owned	   *o = user;
-	int			count,
-				size;
-	char		text[64];
-
-	(void) arg;
-	snprintf(text, sizeof(text), "%.*s", (int) len, data);
-	if (sscanf(text, "burst %d %d", &count, &size) == 2)
-	{
-		char	   *filler = malloc(size);
-
-		memset(filler, 'x', size);
-		while (count-- > 0)
-			enqueue(o, false, filler, size);
-		free(filler);
-	}
-	else if (strcmp(text, "close") == 0)
-		server_close(o->conn, 1012, "come back");
-	else if (strcmp(text, "cut") == 0)
-		server_cut(o->conn, 1013, "too slow");
-	else if (strcmp(text, "turns") == 0)
-	{
-		snprintf(text, sizeof(text), "%llu", (unsigned long long) turns);
-		enqueue(o, false, text, strlen(text));
-	}
-	else if (strcmp(text, "memory") == 0)
-	{
-		struct rusage usage;
-
-		getrusage(RUSAGE_SELF, &usage);
-		snprintf(text, sizeof(text), "%ld", usage.ru_maxrss);
-		enqueue(o, false, text, strlen(text));
-	}
-	else if (strcmp(text, "connections") == 0)
-	{
-		snprintf(text, sizeof(text), "%zu", server_connections(srv));
-		enqueue(o, false, text, strlen(text));
-	}
-	else
-		enqueue(o, binary, data, len);
-}
-
-static size_t
-on_fill(void *arg, void *user, uint8_t *buf, size_t size)
-{
-	owned	   *o = user;
-	size_t		len = o->len - o->sent;
-
-	(void) arg;
-	if (len > size)
-		len = size;
-	if (len > 0)
-		memcpy(buf, o->bytes + o->sent, len);
-	o->sent += len;
-	if (o->sent == o->len)
-	{
-		free(o->bytes);
-		o->bytes = NULL;
-		o->len = o->sent = 0;
-	}
-	return len;
-}
-
-static void
-on_closed(void *arg, void *user)
-{
-	owned	   *o = user;
-
-	(void) arg;
-	free(o->bytes);
-	free(o);
-}
-
-static void
-on_log(void *arg, const char *line)
-{
-	(void) arg;
-	printf("# %s\n", line);
-	fflush(stdout);
-}
-
-static void
-on_signal(int signo)
-{
-	(void) signo;
-	stopping = 1;
-}
-
-/* The child: serve until SIGTERM. */
-static void
-serve(int ready)
-{
-	static const server_ops ops = {
-		on_request, on_receive, on_fill, on_closed, on_log
-	};
-	server_config config = {
-		.addresses = "localhost",.port = port,
-		.max_connections = MAX_CONNECTIONS,.other_files = 100,
-		.max_message = MAX_MESSAGE
-	};
-	char		error[256] = "";
-	int			err;
-
-	signal(SIGTERM, on_signal);
-	srv = server_new(&config, &ops, NULL, error, sizeof(error));
-	err = srv ? server_listen(srv, error, sizeof(error)) : -1;
-	if (err != 0)
-	{
-		printf("# %s\n", error);
-		exit(1);
-	}
-	server_run(srv);
-	if (write(ready, "", 1) != 1)
-		exit(1);
-
-	while (!stopping)
-	{
-		struct pollfd fd = {.fd = server_fd(srv),.events = POLLIN};
-
-		poll(&fd, 1, server_timeout(srv));
-		turns++;
-		server_run(srv);
-		server_flush(srv);
-	}
-	server_shutdown(srv, 1012, "the server is shutting down");
-	server_free(srv);
-	exit(0);
-}
-
-/*
- * The client
- */
-
-/* A port that nobody listens on now. */
-static int
-free_port(void)
-{
-	struct sockaddr_in any = {
-		.sin_family = AF_INET,.sin_addr.s_addr = htonl(INADDR_LOOPBACK)
-	};
-	socklen_t	len = sizeof(any);
-	int			fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	if (bind(fd, (struct sockaddr *) &any, sizeof(any)) != 0 ||
-		getsockname(fd, (struct sockaddr *) &any, &len) != 0)
-		bail_out("could not find a port: %s", strerror(errno));
-	close(fd);
-	return ntohs(any.sin_port);
-}
-
-static int
-dial(void)
-{
-	struct sockaddr_in to = {
-		.sin_family = AF_INET,.sin_port = htons(port),
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)
-	};
-	struct timeval patience = {.tv_sec = PATIENCE_S};
-	int			fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	if (connect(fd, (struct sockaddr *) &to, sizeof(to)) != 0)
-		bail_out("could not connect: %s", strerror(errno));
-	return fd;
-}
-
-static void
-say(int fd, const void *bytes, size_t len)
-{
-	const char *p = bytes;
-
-	/* A server that has closed already is none of the sender's business. */
-	while (len > 0)
-	{
-		ssize_t		n = send(fd, p, len, MSG_NOSIGNAL);
-
-		if (n <= 0)
-			return;
-		p += n;
-		len -= n;
-	}
-}
-
-/* Everything until the server closes, or size bytes; -1: it was reset. */
-static ssize_t
-hear(int fd, void *buf, size_t size)
-{
-	size_t		len = 0;
-
-	while (len < size)
-	{
-		ssize_t		n = recv(fd, (char *) buf + len, size - len, 0);
-
-		if (n < 0 && errno == EAGAIN)
-			bail_out("the server is silent after %zu of %zu bytes", len, size);
-		if (n < 0)
-			return -1;
-		if (n == 0)
-			break;
-		len += n;
-	}
-	return len;
-}
-
-static void
-hear_head(int fd, char *head, size_t size)
-{
-	size_t		len = 0;
-
-	while (len < size - 1 && (len < 4 || memcmp(head + len - 4, "\r\n\r\n", 4)))
-		if (hear(fd, head + len, 1) == 1)
-			len++;
-		else
-			break;
-	head[len] = '\0';
-}
-
-#define UPGRADE \
-	"GET /x/websocket?vsn=2.0.0 HTTP/1.1\r\nHost: here\r\n" \
-	"Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n" \
-	"Sec-WebSocket-Key: " KEY "\r\nSec-WebSocket-Version: 13\r\n\r\n"
-
-/* A connection with its handshake done. */
-static int
-join(void)
-{
-	int			fd = dial();
-	char		head[1024];
-
-	say(fd, UPGRADE, strlen(UPGRADE));
-	hear_head(fd, head, sizeof(head));
-	if (strncmp(head, "HTTP/1.1 101 ", 13) != 0 ||
-		strstr(head, "Sec-WebSocket-Accept: " ACCEPT "\r\n") == NULL)
-		bail_out("handshake failed: %s", head);
-	return fd;
-}
-
-/* A client's frame; returns its size. */
-static size_t
-build(uint8_t *out, int first, const void *data, size_t len)
-{
-	static const uint8_t mask[4] = {0x37, 0xfa, 0x21, 0x3d};
-	size_t		at = 0;
-
-	out[at++] = first;
-	if (len < 126)
-		out[at++] = 0x80 | len;
-	else if (len < 65536)
-	{
-		out[at++] = 0x80 | 126;
-		out[at++] = len >> 8;
-		out[at++] = len;
-	}
-	else
-	{
-		out[at++] = 0x80 | 127;
-		for (int i = 7; i >= 0; i--)
-			out[at++] = (uint64_t) len >> (8 * i);
-	}
-	memcpy(out + at, mask, 4);
-	at += 4;
-	for (size_t i = 0; i < len; i++)
-		out[at++] = ((const uint8_t *) data)[i] ^ mask[i & 3];
-	return at;
-}
-
-static void
-frame(int fd, int first, const void *data, size_t len)
-{
-	uint8_t    *out = malloc(len + 14);
-
-	say(fd, out, build(out, first, data, len));
-	free(out);
-}
-
-static void
-text(int fd, const char *message)
-{
-	frame(fd, 0x81, message, strlen(message));
-}
-
-/* The server's next frame; returns its first byte, or -1 at the end. */
-static int
-next(int fd, char *data, size_t size, size_t *len)
-{
-	uint8_t		head[10];
-
-	*len = 0;
-	if (hear(fd, head, 2) != 2)
-		return -1;
-	*len = head[1];
-	if (head[1] == 127)
-	{
-		if (hear(fd, head + 2, 8) != 8)
-			return -1;
-		*len = 0;
-		for (int i = 0; i < 8; i++)
-			*len = *len << 8 | head[2 + i];
-	}
-	if (*len >= size || hear(fd, data, *len) != (ssize_t) *len)
-		return -1;
-	data[*len] = '\0';
-	return head[0];
-}
-
-static bool
-echoes(int fd, const char *message)
-{
-	char		data[64];
-	size_t		len;
-
-	text(fd, message);
-	return next(fd, data, sizeof(data), &len) == 0x81 &&
-		strcmp(data, message) == 0;
-}
-
-static long
-ask(int fd, const char *question)
-{
-	char		data[64];
-	size_t		len;
-
-	text(fd, question);
-	if (next(fd, data, sizeof(data), &len) != 0x81)
-		bail_out("no answer to \"%s\"", question);
-	return atol(data);
-}
-
-/* The code of the close frame that comes next, 1005 without, -1: none. */
-static int
-close_code(int fd)
-{
-	char		data[128];
-	size_t		len;
-
-	if (next(fd, data, sizeof(data), &len) != 0x88)
-		return -1;
-	return len < 2 ? 1005 : (uint8_t) data[0] << 8 | (uint8_t) data[1];
-}
-
-static double
-seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec + now.tv_nsec / 1e9;
-}
+#include "net_world.h"
 
 /*
  * The tests
@@ -483,8 +24,8 @@ refused(const char *name, const char *request, const char *status,
 	len = hear(fd, answer, sizeof(answer) - 1);
 	answer[len > 0 ? len : 0] = '\0';
 	check(strncmp(answer, "HTTP/1.1 ", 9) == 0 &&
-	   strncmp(answer + 9, status, strlen(status)) == 0 &&
-	   strstr(answer, body) != NULL, "%s: %s", name, status);
+		  strncmp(answer + 9, status, strlen(status)) == 0 &&
+		  strstr(answer, body) != NULL, "%s: %s", name, status);
 	close(fd);
 }
 
@@ -501,7 +42,8 @@ test_handshake(void)
 	for (const char *c = UPGRADE; *c; c++)
 		say(fd, c, 1);
 	hear_head(fd, big, sizeof(big));
-	check(strncmp(big, "HTTP/1.1 101 ", 13) == 0, "a handshake in single bytes");
+	check(strncmp(big, "HTTP/1.1 101 ", 13) == 0,
+		  "a handshake in single bytes");
 	check(echoes(fd, "hello"), "... and an echo");
 	close(fd);
 
@@ -511,7 +53,7 @@ test_handshake(void)
 		build((uint8_t *) big + strlen(UPGRADE), 0x81, "early", 5));
 	hear_head(fd, big, sizeof(big));
 	check(hear(fd, big, 7) == 7 && memcmp(big, "\x81\x05" "early", 7) == 0,
-	   "a message that comes with the request is heard");
+		  "a message that comes with the request is heard");
 	close(fd);
 
 	refused("plain request", "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -519,15 +61,18 @@ test_handshake(void)
 	refused("HTTP/1.0", "GET / HTTP/1.0\r\n\r\n", "404", "Connection: close");
 	refused("two requests in one", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 			"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "404", "not found");
-	refused("a body", "POST /api HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n"
-			"01234567890123456789", "404", "not found");
+	refused("a body", "POST /api HTTP/1.1\r\nHost: a\r\n"
+			"Content-Length: 20\r\n\r\n01234567890123456789",
+			"404", "not found");
 	refused("a body in chunks", "POST / HTTP/1.1\r\nHost: a\r\n"
 			"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
 			"404", "not found");
 	refused("cleartext HTTP/2", "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\n"
-			"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMA\r\n\r\n",
+			"Connection: Upgrade, HTTP2-Settings\r\n"
+			"HTTP2-Settings: AAMA\r\n\r\n",
 			"404", "not found");
-	refused("HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505", "error");
+	refused("HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+			"505", "error");
 	refused("the owner's refusal", "GET /websocket?apikey=no+good HTTP/1.1\r\n"
 			"Host: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 			"Sec-WebSocket-Key: " KEY "\r\nSec-WebSocket-Version: 13\r\n\r\n",
@@ -553,7 +98,8 @@ test_handshake(void)
 			"400", "error");
 	refused("space before a colon", "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
 			"400", "error");
-	refused("bare line feed", "GET / HTTP/1.1\nHost: a\r\n\r\n", "400", "error");
+	refused("bare line feed", "GET / HTTP/1.1\nHost: a\r\n\r\n",
+			"400", "error");
 
 	memset(big, 'a', sizeof(big));
 	memcpy(big, "GET / HTTP/1.1\r\nX: ", 19);
@@ -581,7 +127,7 @@ closes(const char *name, int code, const void *bytes, size_t len)
 	say(fd, bytes, len);
 	got = close_code(fd);
 	check(got == code && hear(fd, rest, sizeof(rest)) == 0,
-	   "%s: closed with %d, as %d", name, got, code);
+		  "%s: closed with %d, as %d", name, got, code);
 	close(fd);
 }
 
@@ -597,41 +143,40 @@ test_messages(void)
 
 	frame(fd, 0x01, "Hel", 3);
 	frame(fd, 0x89, "ping", 4);
-	check(next(fd, data, sizeof(data), &len) == 0x8a && strcmp(data, "ping") == 0,
-	   "a ping within a message is answered");
+	check(receives(fd, 0x8a, "ping"),
+		  "a ping within a message is answered");
 	frame(fd, 0x00, "", 0);
 	frame(fd, 0x8a, "unasked", 7);
 	frame(fd, 0x80, "lo", 2);
-	check(next(fd, data, sizeof(data), &len) == 0x81 && strcmp(data, "Hello") == 0,
-	   "a message in fragments");
+	check(receives(fd, 0x81, "Hello"),
+		  "a message in fragments");
 	frame(fd, 0x82, "\0\xff", 2);
 	check(next(fd, data, sizeof(data), &len) == 0x82 && len == 2,
-	   "a binary message");
+		  "a binary message");
 	frame(fd, 0x81, "", 0);
 	check(next(fd, data, sizeof(data), &len) == 0x81 && len == 0,
-	   "an empty message");
+		  "an empty message");
 	frame(fd, 0x01, "\xe2\x82", 2);
 	frame(fd, 0x80, "\xac", 1);
-	check(next(fd, data, sizeof(data), &len) == 0x81 &&
-	   strcmp(data, "\xe2\x82\xac") == 0, "a character in two fragments");
+	check(receives(fd, 0x81, "\xe2\x82\xac"), "a character in two fragments");
 	len = build(bytes, 0x81, "drip", 4);
 	for (size_t i = 0; i < len; i++)
 		say(fd, bytes + i, 1);
-	check(next(fd, data, sizeof(data), &len) == 0x81 && strcmp(data, "drip") == 0,
-	   "a frame in single bytes");
+	check(receives(fd, 0x81, "drip"),
+		  "a frame in single bytes");
 	memset(data, 'm', MAX_MESSAGE);
 	frame(fd, 0x81, data, MAX_MESSAGE);
 	check(next(fd, data, sizeof(data), &len) == 0x81 && len == MAX_MESSAGE,
-	   "the largest message");
+		  "the largest message");
 	frame(fd, 0x88, "\x03\xe8" "bye", 5);
 	check(close_code(fd) == 1000 && hear(fd, data, 1) == 0,
-	   "a close is answered with its code");
+		  "a close is answered with its code");
 	close(fd);
 
 	fd = join();
 	frame(fd, 0x88, "", 0);
 	check(close_code(fd) == 1005 && hear(fd, data, 1) == 0,
-	   "a close without a code is answered without one");
+		  "a close without a code is answered without one");
 	close(fd);
 
 	fd = join();
@@ -667,7 +212,8 @@ test_violations(void)
 	CLOSES("a frame of 16 kB and one byte", 1009, "\x81\xfe\x40\x01....");
 	CLOSES("a frame of 2^40 bytes", 1009, "\x82\xff\0\0\x01\0\0\0\0\0....");
 	CLOSES("a frame of 2^63 bytes", 1002, "\x82\xff\x80\0\0\0\0\0\0\0....");
-	CLOSES("a length in more bytes than needed", 1002, "\x81\xfe\0\x05....hello");
+	CLOSES("a length in more bytes than needed", 1002,
+		    "\x81\xfe\0\x05....hello");
 	CLOSES("... and in eight", 1002, "\x81\xff\0\0\0\0\0\0\xff\xff....");
 	CLOSES("a frame that is not masked", 1002, "\x81\x05hello");
 	CLOSES("a ping that is not masked", 1002, "\x89\x00");
@@ -679,19 +225,19 @@ test_violations(void)
 	CLOSES("a ping of 126 bytes", 1002, "\x89\xfe\0\x7e\0\0\0\0");
 	CLOSES("a continuation of nothing", 1002, "\x80\x85\0\0\0\0hello");
 	CLOSES("a message within a message", 1002,
-		   "\x01\x81\0\0\0\0h\x81\x81\0\0\0\0h");
+		    "\x01\x81\0\0\0\0h\x81\x81\0\0\0\0h");
 	CLOSES("bad UTF-8", 1007, "\x81\x82\0\0\0\0\xc3\x28");
 	CLOSES("a surrogate in UTF-8", 1007, "\x81\x83\0\0\0\0\xed\xa0\x80");
 	CLOSES("an overlong form in UTF-8", 1007, "\x81\x82\0\0\0\0\xc0\xaf");
 	CLOSES("half a character", 1007, "\x81\x82\0\0\0\0\xe2\x82");
 	CLOSES("bad UTF-8 before its frame has ended", 1007,
-		   "\x81\x8a\0\0\0\0\xff");
+		    "\x81\x8a\0\0\0\0\xff");
 	CLOSES("a close of one byte", 1002, "\x88\x81\0\0\0\0\x03");
 	CLOSES("a close code that is reserved", 1002,
-		   "\x88\x82\0\0\0\0\x03\xed");
+		    "\x88\x82\0\0\0\0\x03\xed");
 	CLOSES("a close code out of range", 1002, "\x88\x82\0\0\0\0\xff\xff");
 	CLOSES("a close reason that is not UTF-8", 1007,
-		   "\x88\x83\0\0\0\0\x03\xe8\xff");
+		    "\x88\x83\0\0\0\0\x03\xe8\xff");
 }
 
 static void
@@ -752,7 +298,7 @@ test_output(void)
 		if (!echoes(other, "quick"))
 			break;
 	check(n == 100 && seconds() - start < 2,
-	   "a client that does not read delays nobody else");
+		  "a client that does not read delays nobody else");
 
 	n = ask(other, "turns");
 	sleep(2);
@@ -760,7 +306,8 @@ test_output(void)
 	check(n < 20, "... and keeps nobody awake (%d turns in 2 s)", n);
 
 	text(fd, "cut");
-	while ((n = ask(other, "connections")) > 1 && seconds() - start < PATIENCE_S)
+	while ((n = ask(other, "connections")) > 1 &&
+		   seconds() - start < PATIENCE_S)
 		usleep(100000);
 	check(n == 1, "... and is cut off when its time is up");
 	close(fd);
@@ -848,7 +395,7 @@ test_limits(void)
 	say(extra, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", 27);
 	hear_head(extra, head, sizeof(head));
 	check(strncmp(head, "HTTP/1.1 503 ", 13) == 0 &&
-	   strstr(head, "Retry-After: ") != NULL, "... in HTTP's way, too");
+		  strstr(head, "Retry-After: ") != NULL, "... in HTTP's way, too");
 	close(extra);
 
 	for (n = 0; n < MAX_CONNECTIONS; n++)
@@ -876,6 +423,44 @@ test_limits(void)
 	close(fds[0]);
 }
 
+/* The process has descriptors for five more sockets at most. */
+static void
+test_files(void)
+{
+	int			control = join();
+	int			fds[20];
+	char		head[1024];
+	int			served = 0;
+	int			n;
+
+	ask(control, "files 5");
+	for (n = 0; n < 20; n++)
+	{
+		fds[n] = dial();
+		say(fds[n], UPGRADE, strlen(UPGRADE));
+	}
+	for (n = 0; n < 20; n++)
+	{
+		hear_head(fds[n], head, sizeof(head));
+		served += strncmp(head, "HTTP/1.1 101 ", 13) == 0;
+	}
+	check(served > 0 && served <= 5,
+		  "%d of 20 connections have a descriptor", served);
+	check(echoes(control, "fine"), "... and the others do no harm");
+	n = ask(control, "turns");
+	sleep(2);
+	n = ask(control, "turns") - n;
+	check(n <= 6, "... and keep nobody awake: %d turns in 2 s", n);
+
+	ask(control, "files -1");
+	for (n = 0; n < 20; n++)
+		close(fds[n]);
+	fds[0] = join();
+	check(echoes(fds[0], "served"), "afterwards all is well");
+	close(fds[0]);
+	close(control);
+}
+
 static void
 test_shutdown(pid_t child)
 {
@@ -887,7 +472,7 @@ test_shutdown(pid_t child)
 	check(close_code(fd) == 1012, "everybody is told of the end");
 	waitpid(child, &status, 0);
 	check(WIFEXITED(status) && WEXITSTATUS(status) == 0,
-	   "the server ends well, and leaks nothing");
+		  "the server ends well, and leaks nothing");
 	close(fd);
 }
 
@@ -914,6 +499,7 @@ main(void)
 	test_output();
 	test_deadlines();
 	test_limits();
+	test_files();
 	test_shutdown(child);
 	return check_done();
 }

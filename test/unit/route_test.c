@@ -303,6 +303,28 @@ costly_filters(void)
 	world_free(w);
 }
 
+/* A frame above the limit reaches a reader who keeps up, and no other. */
+static void
+large_frames(void)
+{
+	char		text[3000];
+	world	   *w = world_new();
+	hub_conn   *c = joined(w, 1, "x", ALL);
+	hub_conn   *slow = joined(w, 2, "x", ALL);
+
+	w->config.max_queue_bytes = 2000;
+	hub_set_config(w->h, &w->config);
+	memset(text, 'a', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	world_commit_one(w, event_message(2, "small"));
+	world_skip(w, c);
+	world_commit_one(w, event_message(2, text));
+	check_int(w->nclosed, 1, "one is cut");
+	check(w->closed[0].conn == slow, "the one that had not read");
+	expect_part(w, c, text, "the other gets the large frame");
+	world_free(w);
+}
+
 static double
 seconds(void)
 {
@@ -388,6 +410,7 @@ main(void)
 	columns_change();
 	events_that_are_none();
 	costly_filters();
+	large_frames();
 	ten_thousand();
 	return check_done();
 }

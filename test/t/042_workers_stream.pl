@@ -1,0 +1,139 @@
+
+# What the streamer promises, as a client sees it: every message once and in
+# order, whatever happens to the workers, and none before it can be selected.
+
+use strict;
+use warnings;
+
+use GatewayCluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+# Two gateways, so that one may hold up the other.  The WAL writer sleeps.
+my $node = GatewayCluster->new('main',
+	'openhr_msg.gateways' => 2,
+	'openhr_msg.executors' => 1,
+	'openhr_msg.max_queue_bytes' => "'64MB'",
+	'wal_writer_delay' => "'10s'",
+	'max_prepared_transactions' => 2)->serve;
+my $ana = $node->person('Ana');
+my $ben = $node->person('Ben');
+my $talk = $node->conversation($ana, $ben);
+my @readers = map { $node->subscribe($ana) } 1 .. 4;
+my $next = 1;					# seq that each reader gets next
+
+# SQL that sends n messages.
+sub sends
+{
+	my ($n) = @_;
+	return "INSERT INTO messages (conversation_id, sender_profile_id, content)
+		SELECT '$talk', '$ben', repeat('x', 200) FROM generate_series(1, $n);";
+}
+
+# All readers get n more messages, in order.
+sub all_get
+{
+	my ($n, $name) = @_;
+	my @wrong;
+
+	foreach my $seq ($next .. $next + $n - 1)
+	{
+		foreach my $ws (@readers)
+		{
+			my $got =
+			  $ws->next_event('postgres_changes')->{data}{record}{seq};
+			push @wrong, "$got instead of $seq" if $got != $seq;
+		}
+	}
+	is_deeply(\@wrong, [], $name);
+	$next += $n;
+	$_->heartbeat foreach @readers;
+	return;
+}
+
+# Ways to commit
+
+my $start = time;
+$node->value(sends(1));
+all_get(1, 'a message');
+$node->value('SELECT openhr_msg.create_partitions()');
+$node->value('SET synchronous_commit = off;' . sends(1));
+all_get(1, 'a message of an asynchronous commit');
+cmp_ok(time - $start, '<', 8, '... before the WAL writer wakes up');
+
+$node->value(sends(1200));
+all_get(1200, 'a transaction that fills every queue');
+$node->value('BEGIN;' . sends(1) . 'SAVEPOINT s;' . sends(10)
+	  . 'ROLLBACK TO s;' . sends(1) . 'COMMIT');
+all_get(2, 'what a savepoint leaves');
+$node->value('BEGIN;' . sends(2) . "PREPARE TRANSACTION 'two'");
+$node->value("COMMIT PREPARED 'two'");
+all_get(2, 'a prepared transaction');
+
+# Not before it can be selected: its reader is quicker than its committer.
+
+my $hidden = 0;
+my $session = $node->background_psql('postgres');
+foreach (1 .. 50)
+{
+	$session->query_until(qr/begun/, "\\echo begun\n" . sends(1) . "\n");
+	my @ids =
+	  map { $_->next_event('postgres_changes')->{data}{record}{id} } @readers;
+	$hidden++
+	  if $node->value("SELECT count(*) FROM messages WHERE id = '$ids[0]'") != 1;
+	$next++;
+}
+$session->quit;
+is($hidden, 0, 'a message that was pushed can be selected');
+
+# Workers come and go while messages are sent.
+
+my $sends = 300;
+my $script = $node->basedir . '/send.sql';
+append_to_file($script, sends(1));
+my $pgbench = IPC::Run::start(
+	[
+		'pgbench', '-n', '-c', 1, '-t', $sends, '-R', 40,
+		'-h', $node->host, '-p', $node->port, '-f', $script, 'postgres'
+	],
+	'>', \my $out, '2>', \my $err);
+foreach my $worker (qw(streamer executor streamer streamer))
+{
+	$node->terminate($worker);
+}
+$pgbench->finish or die "pgbench failed: $err";
+all_get($sends, 'messages sent while workers were restarted');
+is($readers[0]->heartbeat, 'ok', '... and nothing but these');
+is(scalar(grep { $_->[3] eq 'postgres_changes' } map { @{ $_->{events} } } @readers),
+	0, '... to anybody');
+
+# A gateway that does not move holds up all, for as long as the slot may keep
+# the WAL; then the others go on in a new epoch.
+
+my $epoch = $node->value('SELECT openhr_msg.epoch()');
+my ($stuck) = split /\n/, $node->value(
+	"SELECT pid FROM openhr_msg.status() WHERE worker = 'gateway'");
+$node->append_conf('postgresql.conf', 'openhr_msg.max_slot_lag = 20');
+$node->reload;
+$node->value(sends(1));
+all_get(1, 'before a gateway is stopped');
+kill 'STOP', $stuck;
+$node->value(sends(4000));
+foreach (1, 2)
+{
+	$node->value('SELECT pg_switch_wal()');
+	$node->value(sends(1));
+}
+$node->wait_until(
+	sub { $node->value('SELECT openhr_msg.epoch()') > $epoch },
+	'the slot that a gateway holds up is given up');
+pass('a gateway that does not move costs a bounded amount of WAL');
+kill 'CONT', $stuck;
+is($_->close_code, 1012, 'a client is asked to come back') foreach @readers;
+my $reader = $node->subscribe($ana);
+$node->value(sends(1));
+ok($reader->next_event('postgres_changes'), '... and can');
+
+$node->stop;
+done_testing();
