@@ -125,7 +125,7 @@ DROP PROCEDURE fill;
 DROP VIEW contents;
 DROP EXTENSION openhr_msg;
 SELECT c.oid::regclass FROM pg_class c
-WHERE relnamespace = 'public'::regnamespace AND relkind <> 'i' ORDER BY 1::text;
+WHERE relnamespace = 'public'::regnamespace AND relkind <> 'i' ORDER BY c.oid::regclass::text;
 SELECT nspname FROM pg_namespace WHERE nspname IN ('auth', 'openhr_msg');
 SELECT tgname FROM pg_trigger WHERE NOT tgname LIKE 'RI_%';
 CREATE EXTENSION openhr_msg;
@@ -149,7 +149,7 @@ CREATE SCHEMA "a chat";
 CREATE EXTENSION openhr_msg SCHEMA "a chat";
 SELECT c.oid::regclass FROM pg_class c
 WHERE relnamespace = '"a chat"'::regnamespace AND relkind IN ('r', 'p')
-ORDER BY 1::text;
+ORDER BY c.oid::regclass::text;
 INSERT INTO "a chat".profiles (id) VALUES (md5('p1')::uuid);
 SELECT seq FROM openhr_msg.send_message((SELECT id
 	FROM openhr_msg.create_conversation(ARRAY[md5('p1')::uuid],
