@@ -254,7 +254,6 @@ take_settings(void)
 		.max_channels = MAX_CHANNELS,
 		.max_bindings = MAX_BINDINGS,
 		.idle_timeout = IDLE_TIMEOUT,
-		.public_channels = msg_public_channels,
 	};
 	token_keys *old_keys = keys;
 
