@@ -79,7 +79,6 @@ typedef struct hub_config
 	int			max_channels;	/* per connection (100) */
 	int			max_bindings;	/* per channel (100) */
 	int			idle_timeout;	/* seconds without a client frame (90) */
-	bool		public_channels;
 	const token_keys *keys;		/* may be replaced by hub_set_config */
 } hub_config;
 

@@ -59,7 +59,7 @@ SELECT col_is_unique('public', 'conversation_participants',
 SELECT is_partitioned('public', 'messages', 'messages has partitions');
 
 -- Words that a column takes, and no others.
-SELECT throws_ok($$INSERT INTO conversations (type) VALUES ('chat')$$, '23514', NULL,
+SELECT throws_ok($$INSERT INTO conversations (type) VALUES ('chat')$$, '22023', NULL,
 	'a type of conversation that is none');
 SELECT throws_ok($$INSERT INTO messages (conversation_id, content, content_type)
 	SELECT id, 'x', 'video' FROM openhr_msg.create_conversation(ARRAY[gen_random_uuid()], type => 'group')$$,
