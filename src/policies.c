@@ -3,12 +3,12 @@
  * policies.c
  *	  The questions that policies ask.
  *
- * is_participant() is asked once for each row that a statement reads, and mostly about the
- * same conversation as for the row before.  So the last answer is kept with
- * the call's expression, for as long as the profile and what the snapshot
- * shows are the same: no transaction has ended in between, and neither a
- * command nor a subtransaction of the own one.  (An expression of PL/pgSQL
- * lives as long as its transaction.)
+ * is_participant() is asked once for each row that a statement reads, and
+ * mostly about the same conversation as for the row before.  So the last
+ * answer is kept with the call's expression, for as long as the profile and
+ * what the snapshot shows are the same: no transaction has ended in between,
+ * and neither a command nor a subtransaction of the own one.  (An expression
+ * of PL/pgSQL lives as long as its transaction.)
  *
  *-------------------------------------------------------------------------
  */
