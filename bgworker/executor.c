@@ -74,6 +74,10 @@ static const char *const load_user_query =
 static const char *const make_ahead_query =
 	"SELECT " MSG_SCHEMA ".create_partitions()";
 
+/* What pg_upgrade lost; see adopt.c.  Does nothing when nothing is missing. */
+static const char *const adopt_tables_query =
+	"SELECT " MSG_SCHEMA ".adopt_tables()";
+
 static const char *const remove_old_query =
 	"DELETE FROM " MSG_SCHEMA ".client_messages WHERE ctid = ANY (ARRAY("
 	"SELECT ctid FROM " MSG_SCHEMA ".client_messages"
@@ -92,7 +96,9 @@ static StringInfoData reply;	/* MsgReply and its payload */
 static enum
 {
 	MAKE_AHEAD,
-	REMOVE_OLD
+	REMOVE_OLD,
+	ADOPT_TABLES,
+	STEPS
 }			next_step;
 static TimestampTz next_time;
 
@@ -106,6 +112,7 @@ static void describe(void *arg);
 static void load_user(void *arg);
 static long upkeep(void);
 static void make_ahead(void *arg);
+static void adopt_tables(void *arg);
 static void remove_old(void *arg);
 static bool run(Work work, void *arg, const char *activity, int timeout);
 
@@ -386,12 +393,15 @@ upkeep(void)
 	{
 		if (next_step == MAKE_AHEAD)
 			done = run(make_ahead, NULL, "making months ahead", STEP_TIMEOUT);
-		else
+		else if (next_step == REMOVE_OLD)
 			done = run(remove_old, &more, "removing old keys", STEP_TIMEOUT);
-
-		if (done && (next_step == MAKE_AHEAD || more))
-			next_step = REMOVE_OLD;
 		else
+			done = run(adopt_tables, NULL, "looking at profiles and matches",
+					   STEP_TIMEOUT);
+
+		if (done && !more)
+			next_step++;
+		if (!done || next_step == STEPS)
 		{
 			next_step = MAKE_AHEAD;
 			next_time = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
@@ -407,6 +417,12 @@ static void
 make_ahead(void *arg)
 {
 	expect_select(SPI_execute(make_ahead_query, false, 0));
+}
+
+static void
+adopt_tables(void *arg)
+{
+	expect_select(SPI_execute(adopt_tables_query, false, 0));
 }
 
 /* *arg tells whether there may be more to remove. */

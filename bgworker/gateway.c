@@ -82,9 +82,14 @@ static uint32 epoch_seen;
 static uint32 extension_seen;
 
 /* Lines for the log, see above. */
-static char notes[MAX_NOTES][NOTE_SIZE];
+typedef struct Note
+{
+	char		text[NOTE_SIZE];
+	int			times;			/* in a row */
+} Note;
+
+static Note notes[MAX_NOTES];
 static int	nnotes = 0;
-static int	lost_notes = 0;
 
 static void make_hub(void);
 static void make_server(void);
@@ -124,7 +129,7 @@ void
 msg_gateway_main(Datum arg)
 {
 	msg_worker_start(DatumGetInt32(arg));
-	pgstat_report_activity(STATE_RUNNING, "serving WebSocket clients");
+	pgstat_report_activity(STATE_IDLE, "serving WebSocket clients");
 	MemoryContextSwitchTo(TopMemoryContext);
 
 	epoch_seen = pg_atomic_read_u32(&msg_shared->epoch);
@@ -541,10 +546,16 @@ wait_for_work(bool at_once)
 static void
 note(void *arg, const char *line)
 {
-	if (nnotes < MAX_NOTES)
-		strlcpy(notes[nnotes++], line, NOTE_SIZE);
-	else
-		lost_notes++;
+	Note	   *last = nnotes > 0 ? &notes[nnotes - 1] : NULL;
+
+	/* When there are too many, the last one stands for the rest. */
+	if (last && (nnotes == MAX_NOTES || strcmp(last->text, line) == 0))
+	{
+		last->times++;
+		return;
+	}
+	strlcpy(notes[nnotes].text, line, NOTE_SIZE);
+	notes[nnotes++].times = 1;
 }
 
 static void
@@ -553,12 +564,10 @@ write_notes(void)
 	for (int i = 0; i < nnotes; i++)
 		ereport(LOG,
 				errmsg("openhr_msg gateway %d: %s",
-					   msg_worker->gateway, notes[i]));
-	if (lost_notes > 0)
-		ereport(LOG,
-				errmsg("openhr_msg gateway %d: %d more messages were lost",
-					   msg_worker->gateway, lost_notes));
-	nnotes = lost_notes = 0;
+					   msg_worker->gateway, notes[i].text),
+				notes[i].times > 1 ?
+				errdetail("This happened %d times.", notes[i].times) : 0);
+	nnotes = 0;
 }
 
 static void *

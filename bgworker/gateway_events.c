@@ -35,8 +35,9 @@
 /* Memory that is kept for the next transaction. */
 #define KEEP_BYTES		(256 * 1024)
 
-/* After so many events the sockets are looked at. */
+/* After so many events, or frames made of them, the sockets are looked at. */
 #define EVENTS_A_TURN	1000
+#define FRAMES_A_TURN	50000
 
 static hub *receiver;
 static MsgLink *stream = NULL;	/* NULL: to be published */
@@ -67,10 +68,13 @@ msg_events_init(hub *h)
 bool
 msg_events_receive(void)
 {
+	const hub_stats *stats = hub_get_stats(receiver);
+	uint64		most_frames = stats->frames + FRAMES_A_TURN;
+
 	if (stream == NULL)
 		stream = msg_link_publish(msg_worker, QUEUE_SIZE, 0);
 
-	for (int n = 0; n < EVENTS_A_TURN; n++)
+	for (int n = 0; n < EVENTS_A_TURN && stats->frames < most_frames; n++)
 	{
 		Size		len;
 		void	   *data;

@@ -89,7 +89,12 @@ conversation_before_insert(RuleRow *row)
 	if (!msg_is_service())
 		open_conversation(row);
 	if (is_new(row, "created_at"))
+	{
 		require_match(row);
+
+		/* An INSERT of its first message could not make it any more. */
+		msg_partition_ensure_current();
+	}
 	return rule_result(row, row->new);
 }
 

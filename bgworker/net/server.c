@@ -162,7 +162,7 @@ limit_files(server *srv)
 			(int) (limit.rlim_cur - others) : 1;
 
 		snprintf(line, sizeof(line),
-				 "the limit of open files allows %d connections of %d",
+				 "the limit of open files allows only %d of %d connections",
 				 possible, config->max_connections);
 		srv->ops.log(srv->arg, line);
 		config->max_connections = possible;

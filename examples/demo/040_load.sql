@@ -1,22 +1,26 @@
 -- Put the history into the tables, then change what was changed later.
 --
--- An id carries the time of its message, and so puts it into the partition of
--- its month; no two of these messages are of the same time.
+-- A row that gives its seq is taken as it is.  An id carries the time of its
+-- message, and so decides in which month the message is; no two of these
+-- messages are of the same time.
 
 CREATE TABLE demo_ids AS
-SELECT m.*, row_number() OVER (ORDER BY m.conversation, m.ago DESC) AS place,
+SELECT m.*, row_number() OVER (PARTITION BY m.conversation ORDER BY m.ago DESC) AS seq,
 	now() - m.ago AS at, openhr_msg.uuid_v7_floor(now() - m.ago) AS id
 FROM demo_messages m;
 
 INSERT INTO messages (id, conversation_id, sender_profile_id, content, content_type,
-	created_at, reply_to_message_id, metadata)
-SELECT m.id, c.id, p.profile_id, m.content, m.type, m.at, a.id,
+	created_at, seq, version, reply_to_message_id, metadata)
+SELECT m.id, c.id, p.profile_id, m.content, m.type, m.at, m.seq, m.seq, a.id,
 	CASE m.type WHEN 'suggested' THEN '{"source": "message_suggestion_agent"}'::jsonb END
 FROM demo_ids m
 	JOIN demo_conversations c ON c.name = m.conversation
 	LEFT JOIN demo_people p ON p.handle = m.sender
 	LEFT JOIN demo_ids a ON a.key = m.answers
-ORDER BY m.place;
+ORDER BY m.conversation, m.seq;
+
+-- The months so far are in the default partition; give each its own.
+SELECT openhr_msg.create_partitions();
 
 -- Two second thoughts and one thing that nobody should have seen.
 SELECT openhr_msg.edit_message(id, 'Yes, by Tuesday evening.')

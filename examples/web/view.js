@@ -36,9 +36,9 @@ const initials = name => name.split(/\s+/).map(word => word[0]).slice(0, 2).join
 
 /* One of eight colours, the same for a name everywhere. */
 export function paintAvatar(element, name) {
-  const hash = [...name].reduce((sum, c) => (sum * 31 + c.codePointAt(0)) % 8, 0);
+  const hash = [...name].reduce((sum, c) => Math.imul(sum ^ c.codePointAt(0), 16777619), 7);
   element.textContent = initials(name);
-  element.dataset.colour = hash;
+  element.dataset.colour = (hash >>> 8) % 8;
   return element;
 }
 
