@@ -46,14 +46,9 @@ FROM interface i JOIN found f ON f.proname = i.name;
 SELECT is_empty($$
 	SELECT proname FROM found f
 	WHERE has_function_privilege('anon', oid, 'EXECUTE')
-<<<<<<< HEAD
-	AND proname NOT IN ('authenticate', 'uid', 'is_participant', 'is_deserted', 'uuid_v7', 'uuid_v7_floor',
-		'is_conversation_type', 'is_participant_role', 'is_content_type')$$,
-=======
 	AND proname NOT IN ('authenticate', 'uid', 'is_participant', 'is_deserted',
 						'is_conversation_type', 'is_participant_role',
 						'is_content_type', 'uuid_v7', 'uuid_v7_floor')$$,
->>>>>>> main
 	'nobody can call anything else without a token');
 
 -- A function that acts with its owner's rights looks for nothing where its
