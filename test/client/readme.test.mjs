@@ -3,7 +3,6 @@
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import fs from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
@@ -11,7 +10,7 @@ import { conversation, person, send, tokenOf, url } from './harness.mjs';
 
 const here = new URL('.', import.meta.url);
 
-test('the program of the README prints what arrives', async t => {
+test('the program of the README prints what arrives', { timeout: 60000 }, async t => {
   const readme = await fs.readFile(new URL('../../README.md', here), 'utf8');
   const [, program] = readme.match(/^```js\n(.*?)^```$/ms);
   assert.ok(program.includes("'http://127.0.0.1:4000'"));
@@ -28,9 +27,9 @@ test('the program of the README prints what arrives', async t => {
   const child = spawn(process.execPath, ['--no-warnings', file.pathname, tokenOf(bob), talk],
     { stdio: ['ignore', 'pipe', 'inherit'] });
   t.after(() => child.kill());
-  const lines = createInterface({ input: child.stdout });
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
 
-  assert.equal((await once(lines, 'line'))[0], 'SUBSCRIBED');
+  assert.equal((await lines.next()).value, 'SUBSCRIBED');
   await send(alice, talk, 'Can you hear me?');
-  assert.equal((await once(lines, 'line'))[0], '1 Can you hear me?');
+  assert.equal((await lines.next()).value, '1 Can you hear me?');
 });
