@@ -37,7 +37,7 @@ sub count_logged { return scalar(() = slurp_file($node->logfile) =~ /$_[0]/g) }
 # A port that is taken, and no key
 
 $node->start;
-$node->value('CREATE EXTENSION openhr_msg');
+$node->create_extension;
 logged(qr/could not listen on address .*port $port: Address already in use/,
 	'a port that is taken is logged');
 logged(qr/HINT:  Is another server using port $port\?/, '... with a hint');
@@ -184,7 +184,7 @@ is($node->status('pid', 'gateway'), $gateway, 'the gateway has not been restarte
 
 $node->value('DROP EXTENSION openhr_msg CASCADE');
 is($reader->close_code, 1012, 'DROP EXTENSION sends the clients away');
-$node->value('CREATE EXTENSION openhr_msg');
+$node->create_extension;
 $ana = $node->person('Ana') unless $node->value(
 	"SELECT count(*) FROM profiles WHERE id = '$ana'");
 $talk = $node->conversation($ana);
