@@ -368,5 +368,6 @@ wait_in_delivery(long timeout)
 	if (msg_slot_lags())
 		ereport(FATAL,
 				errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				errmsg("a gateway or a commit holds up more WAL than \"openhr_msg.max_slot_lag\""));
+				errmsg("a gateway or a commit holds up more WAL than \"openhr_msg.max_slot_lag\""),
+				errhint("The slot will be made anew. Look for a commit that waits for a synchronous standby, or a gateway that does not respond."));
 }

@@ -497,11 +497,11 @@ change_as_profile(RuleRow *row)
 		!rule_differs(row, "metadata"))
 		return;
 	if (!is_own && !(deletes && manages))
-		rule_refuse("not the sender of the message");
+		rule_refuse("only its sender may change a message");
 	if (rule_get_bool(row, row->old, "is_deleted"))
 		ereport(ERROR,
 				errcode(ERRCODE_MSG_CONFLICT),
-				errmsg("message is deleted"));
+				errmsg("message has been deleted"));
 
 	if (deletes)
 		make_tombstone(row);
