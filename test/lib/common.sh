@@ -67,10 +67,11 @@ as_installer()
 	fi
 }
 
-# $SCRATCH and its clean-up.
+# $SCRATCH and its clean-up.  A run that another one starts (a test starts the
+# demo) has its scratch in the other's, whose clean-up thereby covers both.
 make_scratch()
 {
-	SCRATCH=$(mktemp -d /tmp/openhr_msg.XXXXXX)
+	SCRATCH=$(mktemp -d "${OPENHR_MSG_SCRATCH:-/tmp}/openhr_msg.XXXXXX")
 	export OPENHR_MSG_SCRATCH=$SCRATCH
 	trap clean_up EXIT
 	trap 'exit 129' HUP
@@ -114,7 +115,7 @@ copy_sources()
 # Processes that bear this run's mark, except for this shell.
 marked_processes()
 {
-	grep -lsz "^OPENHR_MSG_SCRATCH=$SCRATCH\$" /proc/[0-9]*/environ |
+	grep -lsz "^OPENHR_MSG_SCRATCH=$SCRATCH" /proc/[0-9]*/environ |
 		cut -d/ -f3 | grep -vx "$$" || true
 }
 
@@ -131,7 +132,7 @@ clean_up()
 	done < <(find "$SCRATCH" -name postmaster.pid -print0) >/dev/null 2>&1
 	for signal in TERM KILL; do
 		kill -$signal $(marked_processes) 2>/dev/null
-		for ((i = 0; i < 50; i++)); do
+		for ((i = 0; i < 150; i++)); do
 			[ -n "$(marked_processes)" ] || break
 			sleep 0.1
 		done
