@@ -125,7 +125,7 @@ clean_up()
 	trap '' HUP INT TERM
 	trap - EXIT
 	set +e
-
+	unset OPENHR_MSG_SCRATCH	# what we run from here on is not meant
 	cd /
 	while IFS= read -r -d '' file; do
 		as_server "$BINDIR/pg_ctl" -D "${file%/*}" -m immediate -t 20 stop
