@@ -4,12 +4,11 @@
 #   make install        installs them into the server that pg_config names
 #   make check          everything the CI runs (installs what is missing)
 #   make demo           a private cluster with sample data and a web chat
-#   make bench          ratios measured in one run
 #
 # The goals in WHOLE need no PostgreSQL to be present when they start: they
 # install it first, then come back here for the build.
 
-WHOLE = check demo bench
+WHOLE = check demo
 
 ifneq ($(filter $(WHOLE),$(MAKECMDGOALS)),)
 

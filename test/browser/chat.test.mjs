@@ -135,7 +135,6 @@ test('history has days, replies, an edit and a tombstone', async () => {
   const chloe = await open('chloe', { conversation: 'Amara Okafor' });
   await message(chloe, 'Deleted code, mostly.').waitFor();
   assert.ok(await chloe.locator('#messages .day').count() >= 6);
-  assert.match(await message(chloe, 'A third, Chloé!').textContent(), /A third/);
   assert.match(await message(chloe, 'Told you: one factory.').locator('blockquote').textContent(),
     /Amara Okafor.*error down by a third/);
   assert.match(await message(chloe, 'with the same result').locator('.meta').textContent(), /edited/);

@@ -21,7 +21,7 @@ SRC=$ROOT
 unset PGHOST PGHOSTADDR PGPORT PGUSER PGDATABASE PGPASSWORD PGSERVICE PGDATA \
 	PGOPTIONS PGAPPNAME PGCLIENTENCODING PGTZ MAKEFLAGS MFLAGS MAKELEVEL \
 	PERL5OPT PROVE_FLAGS NODE_OPTIONS
-export LC_ALL=C.UTF-8 TZ=UTC PSQLRC=/dev/null PSQL_HISTORY=/dev/null
+export LANG=C.UTF-8 LC_ALL=C.UTF-8 TZ=UTC PSQLRC=/dev/null PSQL_HISTORY=/dev/null
 umask 022
 
 say()
@@ -49,7 +49,8 @@ as_server()
 {
 	local user=()
 	[ "$(id -u)" != 0 ] || user=(runuser -u "$SERVER_USER" --)
-	"${user[@]}" env --default-signal=INT,QUIT HOME="$SCRATCH/home" "$@"
+	"${user[@]}" env --default-signal=INT,QUIT \
+		HOME="$SCRATCH/home" TMPDIR="$SCRATCH/tmp" "$@"
 }
 
 # Run a command that writes to the PostgreSQL installation.
@@ -76,7 +77,7 @@ make_scratch()
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
 
-	mkdir "$SCRATCH"/{home,log}
+	mkdir "$SCRATCH"/{home,log,tmp}
 	if [ "$(id -u)" = 0 ]; then
 		id -u "$SERVER_USER" >/dev/null 2>&1 ||
 			useradd --system --no-create-home --shell /bin/sh "$SERVER_USER"

@@ -42,15 +42,6 @@ SELECT is(
 	i.callers, i.name || ' may be called by those who should')
 FROM interface i JOIN found f ON f.proname = i.name;
 
--- Everything else in the schema is for nobody but its triggers and policies.
-SELECT is_empty($$
-	SELECT proname FROM found f
-	WHERE has_function_privilege('anon', oid, 'EXECUTE')
-	AND proname NOT IN ('authenticate', 'uid', 'is_participant', 'is_deserted',
-						'is_conversation_type', 'is_participant_role',
-						'is_content_type', 'uuid_v7', 'uuid_v7_floor')$$,
-	'nobody can call anything else without a token');
-
 -- A function that acts with its owner's rights looks for nothing where its
 -- caller may have put something.
 SELECT is_empty($$
