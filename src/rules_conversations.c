@@ -11,10 +11,10 @@
  * A profile of its own participant row moves only the marker of what it has
  * read, and only forward, up to the conversation's last message.
  *
- * Profiles and matches are checked to exist when a row is new.  There is no
- * foreign key (see the tables), and rows that come back from a dump may come
- * before what they refer to: a row is new when it bears the time of this
- * transaction.
+ * Profiles and matches are checked to exist when a row is new, and stay until
+ * the transaction ends.  There is no foreign key (see the tables), and rows
+ * that come back from a dump may come before what they refer to: a row is new
+ * when it bears the time of this transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -147,7 +147,7 @@ static void
 require_match(const RuleRow *row)
 {
 	static MsgPlan plan = MSG_PLAN(
-		"SELECT 1 FROM matches WHERE id = $1",
+		"SELECT 1 FROM matches WHERE id = $1 FOR KEY SHARE",
 		UUIDOID);
 	Datum	   *match_id = rule_get(row, row->new, "match_id");
 
@@ -398,7 +398,7 @@ static void
 require_profile(const pg_uuid_t *profile_id)
 {
 	static MsgPlan plan = MSG_PLAN(
-		"SELECT 1 FROM profiles WHERE id = $1",
+		"SELECT 1 FROM profiles WHERE id = $1 FOR KEY SHARE",
 		UUIDOID);
 	Datum		values[] = {UUIDPGetDatum(profile_id)};
 
