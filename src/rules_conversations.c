@@ -226,13 +226,15 @@ month_of_row(const RuleRow *row, HeapTuple tuple)
 
 /*
  * Title and archive; the rest stays as it was.  The conversation is locked
- * already, so it is too late to lock the own participant row.
+ * already, so it is too late to lock the own participant row.  The time does
+ * not run backwards: that of the next message builds upon it.
  */
 static void
 change_conversation(RuleRow *row)
 {
 	pg_uuid_t	profile_id = msg_require_profile();
 	text	   *type = rule_get_text(row, row->old, "type");
+	TimestampTz before;
 
 	if (!rule_differs(row, "title") && !rule_differs(row, "is_archived"))
 		return;
@@ -255,7 +257,9 @@ change_conversation(RuleRow *row)
 	}
 	rule_require(row, row->new, "is_archived");
 	rule_set(row, "is_archived", *rule_get(row, row->new, "is_archived"));
-	rule_set(row, "updated_at", TimestampTzGetDatum(GetCurrentTimestamp()));
+	before = DatumGetTimestampTz(*rule_get(row, row->old, "updated_at"));
+	rule_set(row, "updated_at",
+			 TimestampTzGetDatum(Max(GetCurrentTimestamp(), before)));
 }
 
 RULE(msg_conversation_before_delete, conversation_before_delete)
