@@ -31,7 +31,6 @@ typedef struct MsgCall
 {
 	uint64_t	ticket;
 	uint32_t	kind;
-	uint32_t	len;			/* of what follows */
 	uint8_t		profile_id[16];
 } MsgCall;
 

@@ -468,7 +468,6 @@ run(Work work, void *arg, const char *activity, int timeout)
 	{
 		HOLD_INTERRUPTS();
 		disable_all_timeouts(false);
-		QueryCancelPending = false;
 		MemoryContextSwitchTo(TopMemoryContext);
 		EmitErrorReport();
 		AbortCurrentTransaction();
@@ -477,6 +476,8 @@ run(Work work, void *arg, const char *activity, int timeout)
 	}
 	PG_END_TRY();
 
+	/* A timeout that struck in the last moment is not for what comes next. */
+	QueryCancelPending = false;
 	SetLatch(MyLatch);
 	MemoryContextSwitchTo(TopMemoryContext);
 	pgstat_report_activity(STATE_IDLE, NULL);

@@ -94,6 +94,7 @@ static int	nnotes = 0;
 static void make_hub(void);
 static void make_server(void);
 static void leave(int code, Datum arg);
+static void read_clock(void);
 static void take_settings(void);
 static token_keys *no_keys(void);
 static void take_keys(void);
@@ -147,7 +148,7 @@ msg_gateway_main(Datum arg)
 		if (msg_worker_interrupts())
 			take_settings();
 
-		now = GetCurrentTimestamp();
+		read_clock();
 		msg_calls_receive();
 		look_around();
 		more = msg_events_receive();
@@ -157,6 +158,17 @@ msg_gateway_main(Datum arg)
 		report();
 		wait_for_work(more);
 	}
+}
+
+/* When it was set back, what was to come later comes now. */
+static void
+read_clock(void)
+{
+	TimestampTz before = now;
+
+	now = GetCurrentTimestamp();
+	if (now < before)
+		next_tick = next_describe = next_listen = 0;
 }
 
 /* Microseconds since 1970. */

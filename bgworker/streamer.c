@@ -170,6 +170,7 @@ ready_to_stream(void)
 static void
 stream(LogicalDecodingContext *ctx)
 {
+	XLogRecPtr	backlog = GetFlushRecPtr(NULL);
 	bool		running = false;
 
 	while (!extension_has_changed() && !msg_slot_lags())
@@ -183,12 +184,16 @@ stream(LogicalDecodingContext *ctx)
 		decoded = decode_available(ctx);
 		msg_slot_confirm(ctx->reader->EndRecPtr);
 		msg_slot_help();
+
+		/* On a busy server there may always be something to decode. */
+		if (!running && (!decoded || ctx->reader->EndRecPtr >= backlog))
+		{
+			msg_worker_set_state(MSG_WORKER_RUNNING);
+			running = true;
+		}
 		if (decoded)
 			continue;
 
-		if (!running)
-			msg_worker_set_state(MSG_WORKER_RUNNING);
-		running = true;
 		pgstat_report_stat(false);
 		msg_worker_wait(timeout);
 	}
@@ -249,7 +254,8 @@ flush_async_commits(void)
 	if (flush_due == 0)
 		flush_due = TimestampTzPlusMilliseconds(now, FLUSH_DELAY);
 	if (now < flush_due)
-		return TimestampDifferenceMilliseconds(now, flush_due);
+		return Min(TimestampDifferenceMilliseconds(now, flush_due),
+				   FLUSH_DELAY);	/* the clock may be set back */
 
 	XLogFlush(target);
 	flush_due = 0;

@@ -250,7 +250,8 @@ watch_for_database(void)
 
 /*
  * Settings made for the database or for the owner's role are meant for
- * people; they must not change what a worker runs as, finds, or writes.
+ * people; they must not change what a worker runs as, finds, or writes, nor
+ * how long it may wait.
  */
 static void
 settle_session(void)
@@ -265,10 +266,13 @@ settle_session(void)
 		{"TimeZone", "UTC"},
 		{"extra_float_digits", "1"},
 		{"bytea_output", "hex"},
+		{"transaction_timeout", "0"},	/* not in every release */
 	};
 
 	for (size_t i = 0; i < lengthof(fixed); i++)
-		SetConfigOption(fixed[i][0], fixed[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+		if (GetConfigOption(fixed[i][0], true, false) != NULL)
+			SetConfigOption(fixed[i][0], fixed[i][1],
+							PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 void

@@ -65,7 +65,9 @@ COMMENT ON TRIGGER check_conversation
 'the conversation of a new participant exists';
 
 -- Profiles and matches are the database's own, made for it when it has none:
--- src/adopt.c.  Clients see nothing of those until their owner says what.
+-- src/adopt.c.  ALTER EXTENSION DROP TABLE leaves them to it, with their types,
+-- which 17 counts as the extension's, too.  Clients see nothing of those tables
+-- until their owner says what.
 
 DO $$
 BEGIN
@@ -85,6 +87,7 @@ BEGIN
 		'how others see them';
 		COMMENT ON COLUMN @extschema@.profiles.created_at IS
 		'when they joined';
+		ALTER EXTENSION openhr_msg DROP TABLE @extschema@.profiles;
 	END IF;
 
 	IF to_regclass('@extschema@.matches') IS NULL THEN
@@ -100,6 +103,7 @@ BEGIN
 		'what conversations refer to';
 		COMMENT ON COLUMN @extschema@.matches.created_at IS
 		'when they matched';
+		ALTER EXTENSION openhr_msg DROP TABLE @extschema@.matches;
 	END IF;
 END
 $$;

@@ -75,10 +75,6 @@ depend_on_table(const ObjectAddress *extension, Oid table)
 {
 	ObjectAddress object;
 
-	deleteDependencyRecordsForSpecific(RelationRelationId, table,
-									   DEPENDENCY_EXTENSION,
-									   extension->classId,
-									   extension->objectId);
 	ObjectAddressSet(object, RelationRelationId, table);
 	recordDependencyOn(extension, &object, DEPENDENCY_NORMAL);
 }

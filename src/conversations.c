@@ -203,8 +203,9 @@ check_members(const text *type, int participants, const MsgCaller *caller)
 	" (SELECT m.month FROM openhr_msg.conversation_months m" \
 	" WHERE m.conversation_id = c.id AND m.first_seq <= c.last_seq" \
 	" ORDER BY m.first_seq DESC LIMIT 1), c.created_at)) AS first_id," \
-	" openhr_msg.uuid_v7_floor(date_trunc('month', c.updated_at, 'UTC')" \
-	" + interval '1 month') AS next_id" \
+	" openhr_msg.uuid_v7_floor((date_trunc('month'," \
+	" c.updated_at AT TIME ZONE 'UTC') + interval '1 month')" \
+	" AT TIME ZONE 'UTC') AS next_id" \
 	" OFFSET 0) AS month"
 
 #define PAGE_OF_CONVERSATIONS \

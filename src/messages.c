@@ -70,7 +70,10 @@ msg_send_message(PG_FUNCTION_ARGS)
 	if (claim_key(fcinfo, &caller, &message_id))
 		insert_message(fcinfo, &caller, &message_id);
 	else
+	{
+		msg_require_sight(&caller, PG_GETARG_UUID_P(SEND_CONVERSATION));
 		select_message(&message_id);
+	}
 	return msg_plan_finish();
 }
 

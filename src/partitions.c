@@ -40,6 +40,7 @@
 #include "postgres.h"
 
 #include "access/parallel.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
@@ -59,6 +60,7 @@
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -83,7 +85,7 @@
 static const char build_month[] =
 "CREATE TABLE " MSG_SCHEMA ".%1$s (LIKE %2$s INCLUDING COMMENTS"
 " INCLUDING COMPRESSION INCLUDING CONSTRAINTS INCLUDING DEFAULTS"
-" INCLUDING STORAGE);"
+" INCLUDING GENERATED INCLUDING STORAGE);"
 "ALTER TABLE " MSG_SCHEMA ".%1$s"
 " ADD CONSTRAINT %1$s_pkey PRIMARY KEY (id);"
 "CREATE UNIQUE INDEX %1$s_seq_key"
@@ -100,11 +102,11 @@ static const char build_month[] =
 "COMMENT ON TABLE " MSG_SCHEMA ".%1$s IS"
 " 'messages of one month (UTC), by the time in their ids';";
 
-/* 1 the month's table, 2 its first id, 3 the next month's first id. */
+/* 1 the month's table, 2 its first id, 3 the next month's, 4 the columns. */
 static const char move_rows[] =
 "WITH moved AS (DELETE FROM " MSG_SCHEMA "." DEFAULT_PARTITION
-" WHERE id >= '%2$s' AND id < '%3$s' RETURNING *)"
-" INSERT INTO " MSG_SCHEMA ".%1$s SELECT * FROM moved";
+" WHERE id >= '%2$s' AND id < '%3$s' RETURNING %4$s)"
+" INSERT INTO " MSG_SCHEMA ".%1$s (%4$s) SELECT %4$s FROM moved";
 
 /* 1 the month's table, 2 the parent, 3 first id, 4 next month's first id. */
 static const char attach_month[] =
@@ -126,6 +128,7 @@ static int	create_partitions(int months_ahead, bool even_if_empty);
 static int	make_waiting_months(Oid parent, Month end);
 static bool make_month(Oid parent, Month month);
 static void wait_for_turn(Oid parent);
+static char *column_names(Oid relation);
 static void move_waiting_rows(const char *sql);
 static bool any_message(Oid parent);
 static bool month_exists(Month month);
@@ -245,7 +248,8 @@ make_month(Oid parent, Month month)
 
 	LockRelationOid(get_relname_relid(DEFAULT_PARTITION, schema),
 					AccessExclusiveLock);
-	move_waiting_rows(psprintf(move_rows, name, first, next));
+	move_waiting_rows(psprintf(move_rows, name, first, next,
+							   column_names(parent)));
 	execute(psprintf(attach_month, name, parent_name, first, next),
 			SPI_OK_UTILITY);
 	return true;
@@ -261,6 +265,27 @@ wait_for_turn(Oid parent)
 							 GUC_ACTION_SAVE, true, 0, false);
 	LockRelationOid(parent, ShareUpdateExclusiveLock);
 	AtEOXact_GUC(true, level);
+}
+
+/* Of those that can be written: others are generated from them. */
+static char *
+column_names(Oid relation)
+{
+	Relation	rel = table_open(relation, NoLock);
+	TupleDesc	desc = RelationGetDescr(rel);
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(desc, i);
+
+		if (!column->attisdropped && column->attgenerated == '\0')
+			appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "",
+							 quote_identifier(NameStr(column->attname)));
+	}
+	table_close(rel, NoLock);
+	return names.data;
 }
 
 /* Under the origin that is never replicated. */

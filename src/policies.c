@@ -10,6 +10,10 @@
  * and neither a command nor a subtransaction of the own one.  (An expression
  * of PL/pgSQL lives as long as its transaction.)
  *
+ * The server's own count of ended transactions is lost when a snapshot is
+ * copied, as every active one is.  But of the transactions before a snapshot's
+ * xmax those that run only become fewer, so their number will do.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -28,7 +32,9 @@ typedef struct Question
 {
 	pg_uuid_t	conversation_id;
 	pg_uuid_t	profile_id;
-	uint64		completed;		/* transactions, by any session */
+	TransactionId xmax;
+	uint32		running;		/* transactions before xmax */
+	int32		running_subs;	/* ... or these, on a standby */
 	SubTransactionId subtransaction;
 	CommandId	command;
 } Question;
@@ -83,13 +89,15 @@ make_question(const pg_uuid_t *conversation_id, const pg_uuid_t *profile_id)
 	Snapshot	snapshot = GetActiveSnapshot();
 
 	/* It has no padding, so it can be compared as bytes. */
-	StaticAssertStmt(sizeof(Question) == 2 * UUID_LEN + 2 * sizeof(uint64),
+	StaticAssertStmt(sizeof(Question) == 2 * UUID_LEN + 5 * sizeof(uint32),
 					 "Question is padded");
 	return (Question)
 	{
 		.conversation_id = *conversation_id,
 		.profile_id = *profile_id,
-		.completed = snapshot->snapXactCompletionCount,
+		.xmax = snapshot->xmax,
+		.running = snapshot->xcnt,
+		.running_subs = snapshot->subxcnt,
 		.subtransaction = GetCurrentSubTransactionId(),
 		.command = snapshot->curcid,
 	};

@@ -11,10 +11,10 @@
  * A profile of its own participant row moves only the marker of what it has
  * read, and only forward, up to the conversation's last message.
  *
- * Profiles and matches are checked to exist when a row is new.  There is no
- * foreign key (see the tables), and rows that come back from a dump may come
- * before what they refer to: a row is new when it bears the time of this
- * transaction.
+ * Profiles and matches are checked to exist when a row is new, and stay until
+ * the transaction ends.  There is no foreign key (see the tables), and rows
+ * that come back from a dump may come before what they refer to: a row is new
+ * when it bears the time of this transaction.
  *
  *-------------------------------------------------------------------------
  */
@@ -147,7 +147,7 @@ static void
 require_match(const RuleRow *row)
 {
 	static MsgPlan plan = MSG_PLAN(
-		"SELECT 1 FROM matches WHERE id = $1",
+		"SELECT 1 FROM matches WHERE id = $1 FOR KEY SHARE",
 		UUIDOID);
 	Datum	   *match_id = rule_get(row, row->new, "match_id");
 
@@ -226,13 +226,15 @@ month_of_row(const RuleRow *row, HeapTuple tuple)
 
 /*
  * Title and archive; the rest stays as it was.  The conversation is locked
- * already, so it is too late to lock the own participant row.
+ * already, so it is too late to lock the own participant row.  The time does
+ * not run backwards: that of the next message builds upon it.
  */
 static void
 change_conversation(RuleRow *row)
 {
 	pg_uuid_t	profile_id = msg_require_profile();
 	text	   *type = rule_get_text(row, row->old, "type");
+	TimestampTz before;
 
 	if (!rule_differs(row, "title") && !rule_differs(row, "is_archived"))
 		return;
@@ -255,7 +257,9 @@ change_conversation(RuleRow *row)
 	}
 	rule_require(row, row->new, "is_archived");
 	rule_set(row, "is_archived", *rule_get(row, row->new, "is_archived"));
-	rule_set(row, "updated_at", TimestampTzGetDatum(GetCurrentTimestamp()));
+	before = DatumGetTimestampTz(*rule_get(row, row->old, "updated_at"));
+	rule_set(row, "updated_at",
+			 TimestampTzGetDatum(Max(GetCurrentTimestamp(), before)));
 }
 
 RULE(msg_conversation_before_delete, conversation_before_delete)
@@ -398,7 +402,7 @@ static void
 require_profile(const pg_uuid_t *profile_id)
 {
 	static MsgPlan plan = MSG_PLAN(
-		"SELECT 1 FROM profiles WHERE id = $1",
+		"SELECT 1 FROM profiles WHERE id = $1 FOR KEY SHARE",
 		UUIDOID);
 	Datum		values[] = {UUIDPGetDatum(profile_id)};
 

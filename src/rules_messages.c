@@ -72,6 +72,7 @@ static pg_uuid_t set_sender(RuleRow *row);
 static void require_reply_target(const RuleRow *row);
 static void record_key(const RuleRow *row, const pg_uuid_t *sender,
 					   const pg_uuid_t *id);
+static bool take_stored_place(RuleRow *row);
 static Place next_place(const pg_uuid_t *conversation_id);
 static Place next_place_of(const pg_uuid_t *conversation_id,
 						   const pg_uuid_t *profile_id);
@@ -114,6 +115,8 @@ message_before_insert(RuleRow *row)
 		keep_given_place(row);
 		return rule_result(row, row->new);
 	}
+	if (is_service && !is_ours && take_stored_place(row))
+		return rule_result(row, row->new);
 
 	conversation_id = rule_get_uuid(row, row->new, "conversation_id");
 	if (is_service)
@@ -303,6 +306,34 @@ record_key(const RuleRow *row, const pg_uuid_t *sender, const pg_uuid_t *id)
 		ereport(ERROR,
 				errcode(ERRCODE_MSG_CONFLICT),
 				errmsg("client message id was used already"));
+}
+
+/*
+ * A row whose id is stored already is going to be refused, or passed over by
+ * ON CONFLICT DO NOTHING, which undoes nothing: it must not take a place of
+ * its own.  Asked under the lock of the conversation, so that of two at once
+ * the second finds the first.
+ */
+static bool
+take_stored_place(RuleRow *row)
+{
+	static MsgPlan lock_plan = MSG_PLAN(
+		"SELECT FROM conversations WHERE id = $1 FOR NO KEY UPDATE",
+		UUIDOID);
+	static MsgPlan stored_plan = MSG_PLAN(
+		"SELECT seq, version, created_at FROM messages WHERE id = $1",
+		UUIDOID);
+	Datum	   *id = rule_get(row, row->new, "id");
+	bool		isnull;
+
+	msg_plan_write(&lock_plan, rule_get(row, row->new, "conversation_id"),
+				   NULL);
+	if (id == NULL || msg_plan_write(&stored_plan, id, NULL) == 0)
+		return false;
+	rule_set(row, "seq", msg_plan_column(1, &isnull));
+	rule_set(row, "version", msg_plan_column(2, &isnull));
+	rule_set(row, "created_at", msg_plan_column(3, &isnull));
+	return true;
 }
 
 #define TAKE_PLACE \

@@ -118,9 +118,18 @@ on_xact_event(XactEvent event, void *arg)
 				msg_worker_wake(&msg_shared->slots[MSG_SLOT_STREAMER]);
 			break;
 
+		case XACT_EVENT_PRE_PREPARE:
+
+			/* Nothing would tell the workers of its commit. */
+			if (extension_changed)
+				ereport(ERROR,
+						errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("cannot PREPARE a transaction that has created or dropped extension \"%s\"",
+							   MSG_EXTENSION));
+			return;
+
 		case XACT_EVENT_PRE_COMMIT:
 		case XACT_EVENT_PARALLEL_PRE_COMMIT:
-		case XACT_EVENT_PRE_PREPARE:
 			return;				/* not decided yet */
 
 		case XACT_EVENT_PARALLEL_COMMIT:	/* the leader commits */

@@ -138,11 +138,14 @@ bool
 conn_may_join(hub_conn *conn)
 {
 	int64_t		now = conn->hub->now * 1000;
-	int64_t		from = conn->joins_until > now ? conn->joins_until : now;
+	int64_t		end = now + JOIN_BURST * JOIN_INTERVAL_MS;
 
-	if (from + JOIN_INTERVAL_MS - now > JOIN_BURST * JOIN_INTERVAL_MS)
+	/* Long past, or from before the clock was set back. */
+	if (conn->joins_until < now || conn->joins_until > end)
+		conn->joins_until = now;
+	if (conn->joins_until + JOIN_INTERVAL_MS > end)
 		return false;
-	conn->joins_until = from + JOIN_INTERVAL_MS;
+	conn->joins_until += JOIN_INTERVAL_MS;
 	return true;
 }
 

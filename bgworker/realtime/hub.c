@@ -115,14 +115,12 @@ hub_knows_tables(const hub *h)
 	return true;
 }
 
-/* An event tells when a table has got other columns. */
+/* An event tells when a table has got other columns.  False: no memory. */
 static bool
 hub_follow_columns(hub *h, const event_header *e)
 {
 	table	   *known = h->tables[e->table];
 
-	if (known == NULL)
-		return false;
 	if (known->text_len == e->columns_len &&
 		memcmp(known->text, event_columns(e), e->columns_len) == 0)
 		return true;
@@ -185,8 +183,13 @@ hub_apply(hub *h, const event_header *const *events, size_t n)
 	}
 	for (size_t i = 0; i < n; i++)
 	{
-		if (is_row(events[i]) && hub_follow_columns(h, events[i]))
+		/* Before the tables are known nobody subscribes to them. */
+		if (!is_row(events[i]) || !hub_knows_tables(h))
+			continue;
+		if (hub_follow_columns(h, events[i]))
 			route_event(h, events[i]);
+		else
+			hub_reset(h, HUB_CLOSE_TRY_LATER, "out of memory");
 	}
 	membership_forget_lost(h);
 	hub_reap(h);

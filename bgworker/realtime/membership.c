@@ -153,16 +153,12 @@ seat_join(user *u, const uint8_t *room_id)
 	return true;
 }
 
-/*
- * The user is no member any more: what waits to be written of this
- * conversation is taken back, and the seat waits among the lost.
- */
+/* The user is no member any more: the seat waits among the lost. */
 static void
 seat_lose(user *u, const uint8_t *room_id)
 {
 	seat_key	key;
 	seat	   *s;
-	uint8_t		tag[QUEUE_TAG_SIZE];
 
 	memcpy(key.room_id, room_id, UUID_SIZE);
 	memcpy(key.user_id, u->id, UUID_SIZE);
@@ -174,14 +170,6 @@ seat_lose(user *u, const uint8_t *room_id)
 	list_push(&s->room->lost, &s->in_room);
 	list_remove(&s->room->in_lost);
 	list_push(&u->hub->lost, &s->room->in_lost);
-
-	seat_tag(tag, room_id, u->id);
-	list_foreach(node, &u->channels)
-	{
-		channel    *ch = list_entry(channel, in_user, node);
-
-		queue_drop(&ch->conn->queue, tag);
-	}
 }
 
 void
@@ -268,6 +256,25 @@ user_free_if_idle(user *u)
 	map_remove(&u->hub->users, &u->entry);
 	u->hub->stats.users--;
 	free(u);
+}
+
+/*
+ * What waits to be written to a user of a conversation is taken back.  Some
+ * of it may have been queued for a channel that is gone, so this does not ask
+ * what is known of the user now.
+ */
+static void
+user_take_back(user *u, const uint8_t *room_id)
+{
+	uint8_t		tag[QUEUE_TAG_SIZE];
+
+	seat_tag(tag, room_id, u->id);
+	list_foreach(node, &u->channels)
+	{
+		channel    *ch = list_entry(channel, in_user, node);
+
+		queue_drop(&ch->conn->queue, tag);
+	}
 }
 
 /* Memberships are not what they should be: all connections start anew. */
@@ -520,6 +527,8 @@ membership_apply(hub *h, const event_header *e)
 	u = map_get(&h->users, e->profile_id);
 	if (u == NULL)
 		return;
+	if (e->action == EVENT_DELETE)
+		user_take_back(u, e->conversation_id);
 	if (u->state == USER_ASKED)
 		load_keep(u->load, e);
 	else if (u->state == USER_LOADED && !user_knows(u, e))

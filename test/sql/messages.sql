@@ -90,6 +90,14 @@ SELECT seq - :_seq, content FROM openhr_msg.edit_message(:'_first', 'edited');
 SELECT id = :'_first', seq - :_seq, content, is_edited
 FROM openhr_msg.send_message(:'_pair', 'once',
 	metadata => '{"a":[2],"b":1}', client_message_id => 'key-1');
+-- But not to who is not in the conversation any more.
+:as_owner
+DELETE FROM conversation_participants WHERE profile_id = :'ann';
+:as_ann
+SELECT answer(format('SELECT openhr_msg.send_message(%L, ''found'', client_message_id => ''key-2'')', :'_pair'));
+:as_owner
+INSERT INTO conversation_participants (conversation_id, profile_id, last_read_seq)
+SELECT id, :'ann', last_seq FROM conversations WHERE id = :'_pair';
 
 -- Edit and delete: each change is one version; what changes nothing is none.
 :as_ann

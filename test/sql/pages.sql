@@ -93,21 +93,23 @@ GRANT INSERT, DELETE ON openhr_msg.conversation_months TO authenticated;
 SELECT * FROM check_pages();
 
 -- A page opens the months where it is, and no others.
-CREATE FUNCTION pg_temp.months_opened(page text) RETURNS bigint
+CREATE FUNCTION pg_temp.months_opened(call text) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
-	before bigint[] := ARRAY(SELECT coalesce(idx_scan, 0) FROM pg_stat_xact_all_tables
+	before bigint[] := ARRAY(
+		SELECT coalesce(idx_scan, 0) + seq_scan FROM pg_stat_xact_all_tables
 		WHERE relname ~ '^messages_' ORDER BY relid);
 BEGIN
-	EXECUTE format('SELECT FROM openhr_msg.list_messages((SELECT id FROM conversations), %s)', page);
+	EXECUTE 'SELECT FROM openhr_msg.' || call;
 	RETURN (SELECT count(*) FROM unnest(before, ARRAY(
-				SELECT coalesce(idx_scan, 0) FROM pg_stat_xact_all_tables
+				SELECT coalesce(idx_scan, 0) + seq_scan FROM pg_stat_xact_all_tables
 				WHERE relname ~ '^messages_' ORDER BY relid)) AS c (b, a)
 			WHERE a > b);
 END
 $$;
 RESET ROLE;
-SELECT page, pg_temp.months_opened(page) FROM unnest(ARRAY[
+SELECT page, pg_temp.months_opened(format('list_messages((SELECT id FROM conversations), %s)', page))
+FROM unnest(ARRAY[
 	'10, before_seq => 320', '10, after_seq => 320',
 	'1, before_seq => 2', '50, before_seq => 600',
 	'10, before => ''2024-09-20''', '100, before_seq => 320', '10']) page;
@@ -136,6 +138,17 @@ SELECT * FROM check_pages();
 INSERT INTO messages (id, conversation_id, content, seq, version, created_at)
 SELECT id_of('2024-02-01'), id, 'the last', 601, 601, '2024-02-01' FROM conversations;
 :as_ann
+SELECT (last_message).content FROM openhr_msg.list_conversations();
+-- No other one is opened when it is where it should be, wherever the reader
+-- lives: a month of New York begins when the one before may be shorter.
+:as_owner
+INSERT INTO messages (id, conversation_id, content, seq, version, created_at)
+SELECT id_of('2025-05-31'), id, 'the very last', 602, 602, '2025-05-31' FROM conversations;
+SELECT openhr_msg.create_partitions();
+:as_ann
+SELECT zone, set_config('timezone', zone, false) = zone,
+	pg_temp.months_opened('list_conversations()')
+FROM unnest(ARRAY['Asia/Tokyo', 'America/New_York', 'UTC']) zone;
 SELECT (last_message).content FROM openhr_msg.list_conversations();
 
 \set ECHO none

@@ -151,6 +151,17 @@ RESET ROLE;
 EXPLAIN (COSTS off) SELECT * FROM messages
 WHERE id = openhr_msg.uuid_v7_floor('2020-03-15Z');
 
+-- Columns of the database's own are in the months to come, too.
+ALTER TABLE messages ADD COLUMN dropped text, ADD COLUMN tag text DEFAULT 'none',
+	ADD COLUMN words tsvector GENERATED ALWAYS AS (to_tsvector('simple', content)) STORED;
+ALTER TABLE messages DROP COLUMN dropped;
+INSERT INTO messages (id, conversation_id, content, created_at, seq, version, tag)
+VALUES (openhr_msg.uuid_v7_floor('2020-06-15Z'),
+	'c0000000-0000-0000-0000-000000000001', 'June', '2020-06-15Z', 109, 109, 'some');
+SELECT openhr_msg.create_partitions(3);
+SELECT tableoid::regclass, content, tag, words FROM messages WHERE seq = 109;
+ALTER TABLE messages DROP COLUMN tag, DROP COLUMN words;
+
 -- A month that was taken out is not made again; what still comes for it
 -- stays in the default partition.
 ALTER TABLE messages DETACH PARTITION openhr_msg.messages_2020_02;

@@ -127,8 +127,9 @@ ANALYZE messages;
 RESET client_min_messages;
 SELECT count(*) FROM pg_stats WHERE tablename ~ '^(messages|conversation)' AND schemaname IN ('public', 'openhr_msg');
 SELECT try('SELECT FROM pg_statistic');
-SELECT try('SELECT FROM pg_logical_slot_get_changes(''openhr_msg'', NULL, NULL)');
-SELECT try('SELECT pg_create_logical_replication_slot(''spy'', ''openhr_msg'')');
+-- Only the codes: the servers' words differ.
+SELECT left(try('SELECT FROM pg_logical_slot_get_changes(''openhr_msg'', NULL, NULL)'), 5);
+SELECT left(try('SELECT pg_create_logical_replication_slot(''spy'', ''openhr_msg'')'), 5);
 
 -- The setting that asks to do without row level security only refuses.
 SET row_security = off;

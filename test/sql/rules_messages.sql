@@ -203,12 +203,27 @@ FROM (VALUES ('content = NULL'), ('content_type = ''SECRET'''), ('seq = NULL'),
 	('conversation_id = ''33333333-3333-3333-3333-333333333333''')) AS cases (change);
 DELETE FROM messages WHERE conversation_id = :'pair' AND seq = 9 RETURNING tell(messages);
 
+-- What is there already takes no new place, whether it is refused or not.
+SELECT last_seq AS before FROM conversations WHERE id = :'group' \gset
+INSERT INTO messages (id, conversation_id, content)
+VALUES (:'taken', :'group', 'again') ON CONFLICT DO NOTHING;
+SELECT left(try(format('INSERT INTO messages (id, conversation_id, content) VALUES (%L, %L, ''SECRET'')', :'taken', :'group')), 5);
+INSERT INTO messages (conversation_id, content) VALUES (:'group', 'next') RETURNING seq - :before;
+
 -- With an identity, a service is the profile and no more.
 BEGIN;
 SET LOCAL request.jwt.claims = '{"role": "service_role", "sub": "00000000-0000-0000-0000-0000000000e5"}';
 SELECT try(format('INSERT INTO messages (conversation_id, content) VALUES (%L, ''SECRET'')', :'group'));
 SELECT try(format('INSERT INTO messages (conversation_id, content) VALUES (%L, ''hi'')', :'other'));
 ROLLBACK;
+
+-- Time does not run backwards, although the clock does.
+:as_owner
+UPDATE conversations SET updated_at = now() + interval '10 s' WHERE id = :'group';
+:as_ann
+INSERT INTO messages (conversation_id, content) VALUES (:'group', 'before') RETURNING created_at > now() + interval '9 s';
+UPDATE conversations SET title = 'renamed' WHERE id = :'group';
+INSERT INTO messages (conversation_id, content) VALUES (:'group', 'after');
 
 -- All in all: dense, and in the order of the ids and of the times.
 :as_owner

@@ -70,6 +70,12 @@ all_get(2, 'what a savepoint leaves');
 $node->value('BEGIN;' . sends(2) . "PREPARE TRANSACTION 'two'");
 $node->value("COMMIT PREPARED 'two'");
 all_get(2, 'a prepared transaction');
+my (undef, undef, $refused) = $node->psql('postgres',
+	"BEGIN; DROP EXTENSION openhr_msg CASCADE; PREPARE TRANSACTION 'drop'");
+like($refused, qr/cannot PREPARE a transaction that has created or dropped/,
+	'the extension cannot go in a prepared transaction');
+$node->value(sends(1));
+all_get(1, 'a message after that');
 
 # Not before it can be selected: its reader is quicker than its committer.
 

@@ -269,6 +269,41 @@ queued_frames_are_taken_back(void)
 	world_free(w);
 }
 
+/* Also when they were queued for a join that another one has replaced. */
+static void
+taken_back_after_joining_again(void)
+{
+	for (int late = 0; late < 2; late++)
+	{
+		world	   *w = world_new();
+		hub_conn   *c = world_open(w, 2, 1);
+		event_header *e = event_participant(EVENT_DELETE, 1, 1);
+		uint8_t		bytes[8192];
+		size_t		len;
+
+		join(w, c, ALL);
+		world_answer(w, (const int[]) {1, 2}, 2);
+		world_skip(w, c);
+		world_commit_one(w, event_message(1, "secret"));
+		world_commit_one(w, event_message(2, "other"));
+		join(w, c, ALL);
+
+		/* The snapshot has seen the removal, which comes before or after. */
+		if (!late)
+			world_commit_as(w, 5000, 500, &e, 1);
+		world_answer_at(w, 1, (const int[]) {2}, 1, 6000, 600, 600, NULL, 0);
+		if (late)
+			world_commit_as(w, 5000, 500, &e, 1);
+
+		len = queue_take(hub_conn_queue(c), bytes, sizeof(bytes));
+		check(memmem(bytes, len, "secret", 6) == NULL,
+			  "taken back %s the answer", late ? "after" : "before");
+		check(memmem(bytes, len, "other", 5) != NULL,
+			  "and other conversations are not");
+		world_free(w);
+	}
+}
+
 static void
 shared_by_connections(void)
 {
@@ -400,6 +435,7 @@ main(void)
 	come_and_go();
 	conversation_deleted();
 	queued_frames_are_taken_back();
+	taken_back_after_joining_again();
 	shared_by_connections();
 	loads_that_fail();
 	gone_while_waiting();

@@ -114,6 +114,17 @@ was_told(world *w, hub_conn *conn, const char *text)
 	return told;
 }
 
+/* As after a column got another name. */
+static event_header *
+event_with_other_columns(int room, const char *content)
+{
+	event_header *e = event_message(room, content);
+	char	   *columns = (char *) (e + 1);
+
+	memcpy(memmem(columns, e->columns_len, "is_edited", 9), "is_marked", 9);
+	return e;
+}
+
 static bool
 run(int first_failure, bool rest_too)
 {
@@ -161,6 +172,8 @@ run(int first_failure, bool rest_too)
 		world_commit_one(w, event_participant(EVENT_INSERT, 4, 1));
 		world_commit_one(w, event_message(4, "in four"));
 		good &= !told || was_cut(w, c) || was_told(w, c, "in four");
+		world_commit_one(w, event_with_other_columns(4, "changed"));
+		good &= !told || was_cut(w, c) || was_told(w, c, "changed");
 		world_commit_one(w, event_participant(EVENT_DELETE, 1, 1));
 		world_commit_one(w, event_message(1, "secret"));
 		good &= !was_told(w, c, "secret");

@@ -321,6 +321,20 @@ limits(void)
 }
 
 static void
+clock_set_back(void)
+{
+	world	   *w = world_new();
+	hub_conn   *c = world_open(w, 2, 1);
+
+	world_send(w, c, join_text("1", "realtime:a", "", ""));
+	expect_part(w, c, "\"ok\"", "a join");
+	w->now -= INT64_C(3600) * 1000000;
+	world_send(w, c, join_text("2", "realtime:b", "", ""));
+	expect_part(w, c, "\"ok\"", "joins of the future do not count");
+	world_free(w);
+}
+
+static void
 second_join(void)
 {
 	world	   *w = world_new();
@@ -508,6 +522,7 @@ main(void)
 	malformed();
 	refusals();
 	limits();
+	clock_set_back();
 	second_join();
 	bad_items();
 	ids();
