@@ -101,7 +101,7 @@ copy_sources()
 	if git -C "$ROOT" rev-parse >/dev/null 2>&1; then
 		git -C "$ROOT" ls-files -z --cached --others --exclude-standard
 	else
-		(cd "$ROOT" && find . \( -name node_modules -o -path ./build \
+		(cd "$ROOT" && find . \( -name .git -o -name node_modules -o -path ./build \
 			-o -name '*.o' -o -name '*.so' -o -name '*.bc' \) -prune \
 			-o -type f -print0)
 	fi |
