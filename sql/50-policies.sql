@@ -3,8 +3,9 @@
 -- One function answers for all three tables.  It reads the participants as
 -- its owner, past the policies, so that no policy reads a table whose policy
 -- it is.  (A row must be visible to be returned by the INSERT that makes it,
--- which is why two policies say more.)  The rules of writing stand in triggers; the policies only have to
--- keep a statement away from rows that its writer cannot see.
+-- which is why two policies say more.)  The rules of writing stand in
+-- triggers; the policies only have to keep a statement away from rows that its
+-- writer cannot see.
 
 CREATE FUNCTION openhr_msg.is_participant(conversation_id uuid)
 RETURNS boolean

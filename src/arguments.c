@@ -16,6 +16,8 @@
 
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/numeric.h"
 
 #include "arguments.h"
 #include "compat.h"
@@ -29,6 +31,7 @@ static const char *const content_types[] = {
 	"text", "attachment", "system", "suggested", NULL
 };
 
+static void check_metadata_size(Size size);
 static bool is_word(const text *value, const char *const *words);
 static bool is_blank(const text *value);
 static bool is_space(pg_wchar c);
@@ -117,6 +120,8 @@ msg_check_content_type(const text *content_type, bool is_service)
 /*
  * An object, as large as a message at most.  The size is that of the text
  * form, which a client can count; the depth keeps recursive readers safe.
+ * Numbers are measured first, because a short one like 1e131071 has a long
+ * text.
  */
 void
 msg_check_metadata(Jsonb *metadata)
@@ -125,6 +130,7 @@ msg_check_metadata(Jsonb *metadata)
 	JsonbIteratorToken token;
 	JsonbValue	value;
 	int			depth = 0;
+	Size		size = 0;
 	char	   *json;
 
 	if (!JB_ROOT_IS_OBJECT(metadata))
@@ -145,16 +151,32 @@ msg_check_metadata(Jsonb *metadata)
 					errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("metadata is nested more than %d levels deep",
 						   MSG_METADATA_DEPTH));
+
+		if ((token == WJB_VALUE || token == WJB_ELEM) &&
+			value.type == jbvNumeric)
+		{
+			json = DatumGetCString(DirectFunctionCall1(numeric_out,
+													   NumericGetDatum(value.val.numeric)));
+			size += strlen(json);
+			pfree(json);
+			check_metadata_size(size);
+		}
 	}
 
 	json = JsonbToCString(NULL, &metadata->root, VARSIZE(metadata));
-	if (strlen(json) > (Size) msg_max_message_bytes)
+	check_metadata_size(strlen(json));
+	pfree(json);
+}
+
+static void
+check_metadata_size(Size size)
+{
+	if (size > (Size) msg_max_message_bytes)
 		ereport(ERROR,
 				errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
 				errmsg("metadata is too long"),
-				errdetail("As text it may have %d bytes, and has %zu.",
-						  msg_max_message_bytes, strlen(json)));
-	pfree(json);
+				errdetail("As text it may have %d bytes, and has %zu or more.",
+						  msg_max_message_bytes, size));
 }
 
 void

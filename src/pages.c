@@ -92,7 +92,7 @@ Datum
 msg_list_messages(PG_FUNCTION_ARGS)
 {
 	MsgCaller	caller;
-	MessagePage		page;
+	MessagePage page;
 	uint64		expected;
 
 	page_arguments(fcinfo, &page);

@@ -28,7 +28,10 @@
 #include "rules.h"
 #include "spi_plans.h"
 
-/* Run each of the statements with the id of the row that was deleted. */
+/*
+ * Run each of the statements with the id of the row that was deleted.  The
+ * table may be the database's own, whose owner may have changed the column.
+ */
 static Datum
 follow(FunctionCallInfo fcinfo, MsgPlan *plans, int nplans)
 {
@@ -36,6 +39,11 @@ follow(FunctionCallInfo fcinfo, MsgPlan *plans, int nplans)
 	Datum	   *id;
 
 	rule_start(&row, fcinfo);
+	if (SPI_gettypeid(row.desc, SPI_fnumber(row.desc, "id")) != UUIDOID)
+		ereport(ERROR,
+				errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+				errmsg("table has no column \"id\" of type uuid"));
+
 	SPI_connect();
 	id = rule_get(&row, row.old, "id");
 	for (int i = 0; id != NULL && i < nplans; i++)

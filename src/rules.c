@@ -26,6 +26,12 @@
  * another or changes another's role locks both, that one first; of two admins
  * who remove each other at once one is refused, or at worst gets a deadlock.
  *
+ * Under the conversation's lock two more are changed: the sender's own marker,
+ * and who becomes admin.  Neither is locked for that before, as a new admin
+ * cannot be, and then the two would be in each other's way.  So no two single
+ * statements that send, leave or mark meet in a deadlock, but a transaction
+ * can that first mutes somebody and then sends.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"

@@ -280,8 +280,8 @@ require_reply_target(const RuleRow *row)
 
 /*
  * Enter the client's id for the message, as send_message() does.  A direct
- * INSERT cannot be answered with the stored
- * message, so using an id again is a conflict.
+ * INSERT cannot be answered with the stored message, so using an id again is
+ * a conflict.
  */
 static void
 record_key(const RuleRow *row, const pg_uuid_t *sender, const pg_uuid_t *id)

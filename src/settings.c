@@ -124,7 +124,7 @@ static const Setting settings[] = {
 		PGC_POSTMASTER, 0,
 	NUMBER(msg_max_connections, 12000, 1, 1000000)},
 	{"openhr_msg.max_message_bytes",
-		"Largest message that a gateway accepts from a client.",
+		"Largest frame from a client, and content or metadata of a message.",
 		PGC_SIGHUP, GUC_UNIT_BYTE,
 	NUMBER(msg_max_message_bytes, 16 * 1024, 1024, 16 * 1024 * 1024)},
 	{"openhr_msg.max_queue_bytes",

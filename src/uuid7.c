@@ -52,13 +52,6 @@ msg_uuid_v7(pg_uuid_t *uuid)
 }
 
 void
-msg_uuid_v7_at(TimestampTz time, pg_uuid_t *uuid)
-{
-	put_ticks(uuid, time_to_ticks(time));
-	put_random(uuid);
-}
-
-void
 msg_uuid_v7_floor(TimestampTz time, pg_uuid_t *uuid)
 {
 	uint64		low = pg_hton64(VARIANT);

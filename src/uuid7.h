@@ -14,9 +14,6 @@
 /* A new id of now; greater than every id that this backend made before. */
 extern void msg_uuid_v7(pg_uuid_t *uuid);
 
-/* A new id of the given time, in no order with others of its microsecond. */
-extern void msg_uuid_v7_at(TimestampTz time, pg_uuid_t *uuid);
-
 /* The smallest id of the given time's millisecond. */
 extern void msg_uuid_v7_floor(TimestampTz time, pg_uuid_t *uuid);
 

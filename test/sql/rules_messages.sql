@@ -45,6 +45,7 @@ FROM (VALUES
 	('metadata is an object', 'content, metadata', '''SECRET'', ''["SECRET"]'''),
 	('deep metadata', 'content, metadata', '''SECRET'', (''{"a":'' || repeat(''['', 16) || repeat('']'', 16) || ''}'')::jsonb'),
 	('long metadata', 'content, metadata', '''SECRET'', jsonb_build_object(''SECRET'', repeat(''x'', 16384))'),
+	('long numbers', 'content, metadata', '''SECRET'', (''{"a": ['' || repeat(''1e131071,'', 8500) || ''0]}'')::jsonb'),
 	('a key', 'content, client_message_id', '''x'', ''key-1'''),
 	('the same again', 'content, client_message_id', '''x'', ''key-1'''),
 	('for another message', 'content, client_message_id', '''SECRET'', ''key-1'''),

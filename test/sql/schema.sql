@@ -164,5 +164,35 @@ DELETE FROM "a chat".conversations;
 SELECT count(*) FROM "a chat".messages;
 DROP EXTENSION openhr_msg;
 
+-- Those of somebody else, who may hide their rows, but whose code gets no
+-- power by it, whatever becomes of the table.
+DROP VIEW profiles;
+CREATE ROLE regress_landlord;
+GRANT CREATE ON SCHEMA public TO regress_landlord;
+SET ROLE regress_landlord;
+CREATE TABLE profiles (id uuid PRIMARY KEY);
+INSERT INTO profiles VALUES (md5('p1')::uuid);
+ALTER TABLE profiles ENABLE ROW LEVEL SECURITY;
+ALTER TABLE profiles FORCE ROW LEVEL SECURITY;
+SELECT count(*) FROM profiles;
+RESET ROLE;
+CREATE EXTENSION openhr_msg;
+SELECT type FROM openhr_msg.create_conversation(ARRAY[md5('p1')::uuid], type => 'system');
+SET ROLE regress_landlord;
+ALTER TABLE profiles RENAME TO people;
+CREATE VIEW profiles AS SELECT id FROM people
+WHERE current_user = 'regress_landlord' AND set_config('search_path', '', false) = '';
+RESET ROLE;
+SELECT type FROM openhr_msg.create_conversation(ARRAY[md5('p1')::uuid], type => 'system');
+SET ROLE regress_landlord;
+DROP VIEW profiles;
+ALTER TABLE people RENAME TO profiles;
+ALTER TABLE profiles DROP COLUMN id, ADD COLUMN id bigint DEFAULT 1;
+RESET ROLE;
+DELETE FROM profiles;
+DROP EXTENSION openhr_msg;
+DROP OWNED BY regress_landlord;
+DROP ROLE regress_landlord;
+
 \c :home
 DROP DATABASE regress_schema;
