@@ -51,7 +51,7 @@ static int	nevents = 0;
 static uint64 seen_lsn = 0;
 static uint32 seen_ordinal = 0;
 
-static void take_event(const event_header *event, Size len);
+static bool take_event(const event_header *event, Size len);
 static void hand_on(void);
 static void drop_events(void);
 
@@ -66,7 +66,7 @@ msg_events_init(hub *h)
 }
 
 bool
-msg_events_receive(void)
+msg_events_receive(bool one_transaction)
 {
 	const hub_stats *stats = hub_get_stats(receiver);
 	uint64		most_frames = stats->frames + FRAMES_A_TURN;
@@ -82,7 +82,8 @@ msg_events_receive(void)
 		switch (msg_link_receive(stream, &len, &data))
 		{
 			case MSG_LINK_OK:
-				take_event(data, len);
+				if (take_event(data, len) && one_transaction)
+					return true;
 				break;
 			case MSG_LINK_WOULD_BLOCK:
 				return false;
@@ -112,7 +113,8 @@ msg_events_forget(void)
 	seen_ordinal = 0;
 }
 
-static void
+/* True: it was a transaction's last. */
+static bool
 take_event(const event_header *event, Size len)
 {
 	if (!hub_event_valid(event, len))
@@ -120,7 +122,7 @@ take_event(const event_header *event, Size len)
 
 	if (event->commit_lsn < seen_lsn ||
 		(event->commit_lsn == seen_lsn && event->ordinal <= seen_ordinal))
-		return;
+		return false;
 
 	if (event->action == EVENT_COMMIT)
 	{
@@ -128,7 +130,7 @@ take_event(const event_header *event, Size len)
 		seen_lsn = event->commit_lsn;
 		seen_ordinal = event->ordinal;
 		pg_atomic_write_u64(&msg_worker->position, seen_lsn);
-		return;
+		return true;
 	}
 
 	if (nevents == MAX_EVENTS || (Size) bytes.len + len > MAX_BYTES)
@@ -137,6 +139,7 @@ take_event(const event_header *event, Size len)
 	appendBinaryStringInfo(&bytes, (const char *) event, len);
 	enlargeStringInfo(&bytes, MAXIMUM_ALIGNOF);
 	bytes.len = MAXALIGN(bytes.len);
+	return false;
 }
 
 static void

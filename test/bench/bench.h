@@ -41,6 +41,7 @@ typedef struct settings
 	int			burst;			/* messages in a transaction */
 	double		rate;			/* messages a second; 0: as many as can be */
 	double		seconds;
+	double		warmup;			/* of those, not counted */
 	int			rounds;			/* not writers, but one burst at a time */
 	double		heartbeat;		/* seconds; 0: none */
 } settings;
@@ -54,6 +55,7 @@ typedef struct totals
 	int			joined;
 	int			closed;			/* by the other side */
 	int64_t		last;			/* when the last frame came */
+	int64_t		since;			/* what is sent from then on is timed */
 	histogram	latency;
 } totals;
 

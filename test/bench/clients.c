@@ -247,6 +247,7 @@ read_message(client *c, const char *text, size_t len)
 							  &usual_time);
 	const char *at;
 	uint64_t	seq;
+	int64_t		when;
 
 	if (sent == NULL)
 		return;					/* something else, as the answer to a beat */
@@ -265,7 +266,9 @@ read_message(client *c, const char *text, size_t len)
 	received.frames++;
 	received.bytes += len;
 	received.last = now_ns();
-	histogram_add(&received.latency, received.last - strtoll(sent, NULL, 10));
+	when = strtoll(sent, NULL, 10);
+	if (when >= received.since)
+		histogram_add(&received.latency, received.last - when);
 }
 
 /* Bytes of the frame that data begins with; 0: it is not complete. */

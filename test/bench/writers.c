@@ -314,7 +314,8 @@ write_messages(void *arg)
 			batch_add(&b, w->number * share +
 					  (int) (w->sent % (uint64_t) share), when);
 		batch_send(&b, w->conn);
-		histogram_add(&w->commits, now_ns() - when);
+		if (when >= received.since)
+			histogram_add(&w->commits, now_ns() - when);
 	}
 	batch_free(&b);
 	return NULL;
