@@ -226,7 +226,10 @@ run(const settings *s)
 		report_times("latency", &received.latency);
 	}
 	if (commits.count > 0)
+	{
 		report_times("commit", &commits);
+		report_times("after_commit", &received.after_commit);
+	}
 	clients_stop();
 	return received.frames == expected && received.gaps == 0 &&
 		received.duplicates == 0 && received.closed == 0;
@@ -351,7 +354,7 @@ main(int argc, char **argv)
 				usage();
 		}
 	if (optind < argc || s.port <= 0 || s.clients <= 0 || s.room_size <= 0 ||
-		s.clients % s.room_size != 0 || s.burst <= 0 || s.text_size < 60 ||
+		s.clients % s.room_size != 0 || s.burst <= 0 || s.text_size < 80 ||
 		s.secret == NULL)
 		usage();
 
