@@ -32,10 +32,12 @@ typedef enum event_table
 {
 	EVENT_CONVERSATIONS = 0,
 	EVENT_PARTICIPANTS = 1,
-	EVENT_MESSAGES = 2
+	EVENT_MESSAGES = 2,
+	EVENT_BROADCASTS = 3		/* INSERT only; gateways make a broadcast of it */
 } event_table;
 
-#define EVENT_TABLES	3
+#define EVENT_TABLES	3		/* that clients can follow: the first ones */
+#define EVENT_SOURCES	4		/* that are told */
 
 typedef enum event_action
 {

@@ -151,6 +151,8 @@ hub_event_valid(const void *data, size_t len)
 		case EVENT_TRUNCATE:
 			return e->table < EVENT_TABLES;
 		case EVENT_INSERT:
+			return e->table < EVENT_SOURCES && e->columns_len > 0 &&
+				e->record_len > 0;
 		case EVENT_UPDATE:
 			return e->table < EVENT_TABLES && e->columns_len > 0 &&
 				e->record_len > 0;
@@ -164,8 +166,9 @@ hub_event_valid(const void *data, size_t len)
 static bool
 is_row(const event_header *e)
 {
-	return e->action == EVENT_INSERT || e->action == EVENT_UPDATE ||
-		e->action == EVENT_DELETE;
+	return e->table < EVENT_TABLES &&
+		(e->action == EVENT_INSERT || e->action == EVENT_UPDATE ||
+		 e->action == EVENT_DELETE);
 }
 
 void

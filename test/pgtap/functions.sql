@@ -18,6 +18,7 @@ INSERT INTO interface VALUES
 	('edit_message', 'message_id uuid, content text', '{authenticated,service_role}'),
 	('delete_message', 'message_id uuid', '{authenticated,service_role}'),
 	('mark_read', 'conversation_id uuid, up_to_seq bigint', '{authenticated,service_role}'),
+	('broadcast', 'topic text, event text, payload jsonb', '{authenticated,service_role}'),
 	('status', '', '{pg_monitor}'),
 	('stop_workers', '', '{}'),
 	('start_workers', '', '{}');
@@ -55,7 +56,8 @@ SELECT is_empty($$
 SELECT ok(proconfig @> ARRAY['log_min_error_statement=panic', 'log_error_verbosity=terse'],
 	proname || ' keeps its statement out of the log')
 FROM found
-WHERE proname IN ('send_message', 'edit_message', 'delete_message', 'create_conversation')
+WHERE proname IN ('send_message', 'edit_message', 'delete_message', 'create_conversation',
+	'broadcast')
 ORDER BY proname;
 
 SELECT * FROM finish();
