@@ -57,15 +57,16 @@ typedef struct TableName
 	const char *profile;
 	const char *seq;
 	const char *version;
+	const char *deleted;
 } TableName;
 
 static const TableName table_names[EVENT_SOURCES] = {
-	[EVENT_CONVERSATIONS] = {"conversations", "id", NULL, NULL, NULL},
+	[EVENT_CONVERSATIONS] = {"conversations", "id"},
 	[EVENT_PARTICIPANTS] = {"conversation_participants",
-	"conversation_id", "profile_id", NULL, NULL},
+	"conversation_id", "profile_id"},
 	[EVENT_MESSAGES] = {"messages",
-	"conversation_id", "sender_profile_id", "seq", "version"},
-	[EVENT_BROADCASTS] = {"broadcasts", "conversation_id", NULL, NULL, NULL},
+	"conversation_id", "sender_profile_id", "seq", "version", "is_deleted"},
+	[EVENT_BROADCASTS] = {"broadcasts", "conversation_id"},
 };
 
 typedef struct CacheEntry
@@ -386,6 +387,7 @@ init_header(DecodeTable *table, Relation leaf)
 	table->profile = find_column(leaf, name->profile, UUIDOID);
 	table->seq = find_column(leaf, name->seq, INT8OID);
 	table->version = find_column(leaf, name->version, INT8OID);
+	table->deleted = find_column(leaf, name->deleted, BOOLOID);
 }
 
 /* "table":"messages","schema":"public" */

@@ -172,18 +172,21 @@ is_row(const event_header *e)
 }
 
 void
-hub_apply(hub *h, const event_header *const *events, size_t n)
+hub_learn(hub *h, const event_header *event)
 {
-	for (size_t i = 0; i < n; i++)
-	{
-		if (events[i]->action == EVENT_TRUNCATE &&
-			events[i]->table != EVENT_MESSAGES)
-		{
-			hub_reset(h, HUB_CLOSE_RESTART, "conversations were truncated");
-			return;
-		}
-		membership_apply(h, events[i]);
-	}
+	if (event->action == EVENT_TRUNCATE && event->table != EVENT_MESSAGES)
+		hub_reset(h, HUB_CLOSE_RESTART, "conversations were truncated");
+	else
+		membership_apply(h, event);
+	hub_reap(h);
+}
+
+void
+hub_route(hub *h, const event_header *const *events, size_t n)
+{
+	if (!h->routing)
+		membership_take_back(h);
+	h->routing = true;
 	for (size_t i = 0; i < n; i++)
 	{
 		/* Before the tables are known nobody subscribes to them. */
@@ -194,8 +197,14 @@ hub_apply(hub *h, const event_header *const *events, size_t n)
 		else
 			hub_reset(h, HUB_CLOSE_TRY_LATER, "out of memory");
 	}
-	membership_forget_lost(h);
 	hub_reap(h);
+}
+
+void
+hub_commit(hub *h)
+{
+	h->routing = false;
+	membership_forget_lost(h);
 }
 
 void
