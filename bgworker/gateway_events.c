@@ -56,7 +56,7 @@ static uint32 seen_ordinal = 0;
 /* The transaction whose kept events the hub has learned from. */
 static uint64 learned_lsn = 0;
 
-static void take_event(const event_header *event, Size len);
+static bool take_event(const event_header *event, Size len);
 static void commit(const event_header *event);
 static void keep(const event_header *event);
 static void learn(uint64 lsn);
@@ -75,7 +75,7 @@ msg_events_init(hub *h)
 }
 
 bool
-msg_events_receive(void)
+msg_events_receive(bool one_transaction)
 {
 	const hub_stats *stats = hub_get_stats(receiver);
 	uint64		most_frames = stats->frames + FRAMES_A_TURN;
@@ -91,7 +91,8 @@ msg_events_receive(void)
 		switch (msg_link_receive(stream, &len, &data))
 		{
 			case MSG_LINK_OK:
-				take_event(data, len);
+				if (take_event(data, len) && one_transaction)
+					return true;
 				break;
 			case MSG_LINK_WOULD_BLOCK:
 				return false;
@@ -123,7 +124,8 @@ msg_events_forget(void)
 	learned_lsn = 0;
 }
 
-static void
+/* True: it was a transaction's last. */
+static bool
 take_event(const event_header *event, Size len)
 {
 	if (!hub_event_valid(event, len))
@@ -131,17 +133,21 @@ take_event(const event_header *event, Size len)
 
 	if (event->commit_lsn < seen_lsn ||
 		(event->commit_lsn == seen_lsn && event->ordinal <= seen_ordinal))
-		return;
+		return false;
 
 	if (event->action == EVENT_COMMIT)
+	{
 		commit(event);
-	else if ((event->flags & EVENT_AHEAD) == 0)
+		return true;
+	}
+	if ((event->flags & EVENT_AHEAD) == 0)
 		keep(event);
 	else if (event->commit_lsn > seen_lsn)
 	{
 		learn(event->commit_lsn);
 		hub_learn(receiver, event);
 	}
+	return false;
 }
 
 static void
