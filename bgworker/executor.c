@@ -15,7 +15,7 @@
  *
  * The first executor also does the upkeep, one short step a turn, so that
  * calls do not wait for it: months of messages made ahead, old idempotency
- * keys removed, a look at what the server may log.
+ * keys and broadcasts removed, a look at what the server may log.
  *
  *-------------------------------------------------------------------------
  */
@@ -82,10 +82,16 @@ static const char *const check_log_query =
 	"SELECT string_agg(DISTINCT setting, ', ' ORDER BY setting)"
 	" FROM " MSG_SCHEMA ".check_log_settings() WHERE level = 'warning'";
 
-static const char *const remove_old_query =
+static const char *const remove_old_queries[] = {
 	"DELETE FROM " MSG_SCHEMA ".client_messages WHERE ctid = ANY (ARRAY("
 	"SELECT ctid FROM " MSG_SCHEMA ".client_messages"
-	" WHERE created_at < now() - interval '7 days' LIMIT 1000))";
+	" WHERE created_at < now() - interval '7 days' LIMIT 1000))",
+
+	"DELETE FROM " MSG_SCHEMA ".broadcasts WHERE ctid = ANY (ARRAY("
+	"SELECT ctid FROM " MSG_SCHEMA ".broadcasts"
+	" WHERE id < " MSG_SCHEMA ".uuid_v7_floor(now() - interval '72 hours')"
+	" LIMIT 1000))"
+};
 
 /* Saved plans; they name the extension's schema, so they go with it. */
 static SPIPlanPtr describe_plan = NULL;
@@ -400,7 +406,7 @@ upkeep(void)
 		if (next_step == MAKE_AHEAD)
 			done = run(make_ahead, NULL, "making months ahead", STEP_TIMEOUT);
 		else if (next_step == REMOVE_OLD)
-			done = run(remove_old, &more, "removing old keys", STEP_TIMEOUT);
+			done = run(remove_old, &more, "removing what is old", STEP_TIMEOUT);
 		else if (next_step == ADOPT_TABLES)
 			done = run(adopt_tables, NULL, "looking at profiles and matches",
 					   STEP_TIMEOUT);
@@ -457,11 +463,17 @@ check_log(void *arg)
 static void
 remove_old(void *arg)
 {
-	int			result = SPI_execute(remove_old_query, false, 0);
+	uint64		removed = 0;
 
-	if (result != SPI_OK_DELETE)
-		elog(ERROR, "query failed: %s", SPI_result_code_string(result));
-	*(bool *) arg = SPI_processed > 0;
+	for (size_t i = 0; i < lengthof(remove_old_queries); i++)
+	{
+		int			result = SPI_execute(remove_old_queries[i], false, 0);
+
+		if (result != SPI_OK_DELETE)
+			elog(ERROR, "query failed: %s", SPI_result_code_string(result));
+		removed += SPI_processed;
+	}
+	*(bool *) arg = removed > 0;
 }
 
 /*

@@ -91,7 +91,7 @@ check_send_arguments(FunctionCallInfo fcinfo, const MsgCaller *caller)
 	msg_check_content(PG_GETARG_TEXT_PP(SEND_CONTENT),
 					  PG_GETARG_TEXT_PP(SEND_TYPE));
 	if (!PG_ARGISNULL(SEND_METADATA))
-		msg_check_metadata(PG_GETARG_JSONB_P(SEND_METADATA));
+		msg_check_object(PG_GETARG_JSONB_P(SEND_METADATA), "metadata");
 	if (!PG_ARGISNULL(SEND_KEY))
 		msg_check_key(PG_GETARG_TEXT_PP(SEND_KEY));
 }

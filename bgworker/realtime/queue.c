@@ -60,7 +60,7 @@ queue_grow(queue *q)
 }
 
 bool
-queue_push(queue *q, frame *f, const uint8_t *tag)
+queue_push(queue *q, frame *f, const void *owner)
 {
 	queue_entry *entry;
 
@@ -68,10 +68,7 @@ queue_push(queue *q, frame *f, const uint8_t *tag)
 		return false;
 	entry = queue_entry_at(q, q->count++);
 	entry->frame = frame_ref(f);
-	if (tag != NULL)
-		memcpy(entry->tag, tag, QUEUE_TAG_SIZE);
-	else
-		memset(entry->tag, 0, QUEUE_TAG_SIZE);
+	entry->owner = owner;
 	q->bytes += f->len;
 	return true;
 }
@@ -89,19 +86,37 @@ queue_shrink_if_empty(queue *q)
 		queue_free(q);
 }
 
-/* Keep what stays, in order; a head that is partly written always stays. */
-static void
-queue_filter(queue *q, const uint8_t *tag)
+static bool
+is_chosen(const queue_entry *entry, const queue_choice *which)
+{
+	const frame *f = entry->frame;
+
+	return (which->owner == NULL || which->owner == entry->owner) &&
+		(which->room == NULL ||
+		 memcmp(which->room, f->room, QUEUE_ROOM_SIZE) == 0) &&
+		(which->seq == 0 || which->seq == f->seq);
+}
+
+/*
+ * Keep what stays, in order.  A head that is partly written always stays, but
+ * is nobody's then.
+ */
+void
+queue_drop(queue *q, const queue_choice *which)
 {
 	uint32_t	kept = 0;
 
 	for (uint32_t i = 0; i < q->count; i++)
 	{
 		queue_entry entry = *queue_entry_at(q, i);
-		bool		started = i == 0 && q->taken > 0;
+		bool		chosen = is_chosen(&entry, which);
 
-		if (started ||
-			(tag != NULL && memcmp(entry.tag, tag, QUEUE_TAG_SIZE) != 0))
+		if (chosen && i == 0 && q->taken > 0)
+		{
+			entry.owner = NULL;
+			chosen = false;
+		}
+		if (!chosen)
 			*queue_entry_at(q, kept++) = entry;
 		else
 		{
@@ -114,15 +129,9 @@ queue_filter(queue *q, const uint8_t *tag)
 }
 
 void
-queue_drop(queue *q, const uint8_t *tag)
-{
-	queue_filter(q, tag);
-}
-
-void
 queue_clear(queue *q)
 {
-	queue_filter(q, NULL);
+	queue_drop(q, &(queue_choice) {.seq = 0});
 }
 
 size_t

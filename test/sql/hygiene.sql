@@ -101,7 +101,6 @@ ORDER BY 1;
 -- C functions of which src/ says that they need none.
 SELECT string_agg(proname, ' ' ORDER BY proname COLLATE "C") FROM functions
 WHERE NOT EXISTS (SELECT FROM unnest(proconfig) AS setting WHERE setting ~ '^search_path=');
-
 -- Functions that a planner or an index could misuse.
 SELECT oid::regprocedure FROM functions WHERE proleakproof;
 SELECT oid::regprocedure, proparallel FROM functions
