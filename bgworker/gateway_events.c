@@ -56,7 +56,7 @@ static uint32 seen_ordinal = 0;
 /* The transaction whose kept events the hub has learned from. */
 static uint64 learned_lsn = 0;
 
-static void take_event(const event_header *event, Size len);
+static bool take_event(const event_header *event, Size len);
 static void commit(const event_header *event);
 static void keep(const event_header *event);
 static void learn(uint64 lsn);
@@ -142,14 +142,18 @@ take_event(const event_header *event, Size len)
 		return;
 
 	if (event->action == EVENT_COMMIT)
+	{
 		commit(event);
-	else if ((event->flags & EVENT_AHEAD) == 0)
+		return true;
+	}
+	if ((event->flags & EVENT_AHEAD) == 0)
 		keep(event);
 	else if (event->commit_lsn > seen_lsn)
 	{
 		learn(event->commit_lsn);
 		hub_learn(receiver, event);
 	}
+	return false;
 }
 
 static void
