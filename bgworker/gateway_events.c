@@ -15,6 +15,10 @@
  * its position, commit LSN and ordinal, which only grows.  Memberships may be
  * learned anew as long as nothing was handed on: the last word counts.
  *
+ * When events were missed, the link is made anew, too.  No client is served
+ * until the streamer has attached that (msg_events_connected()), so what it
+ * reads from the tables meets what comes over the link without a gap.
+ *
  *-------------------------------------------------------------------------
  */
 /* Before postgres.h, which it must not see. */
@@ -74,12 +78,6 @@ msg_events_init(hub *h)
 	MemoryContextSwitchTo(old);
 }
 
-static bool
-is_commit(const event_header *event)
-{
-	return event->action == EVENT_COMMIT;
-}
-
 bool
 msg_events_receive(bool one_transaction)
 {
@@ -97,8 +95,7 @@ msg_events_receive(bool one_transaction)
 		switch (msg_link_receive(stream, &len, &data))
 		{
 			case MSG_LINK_OK:
-				take_event(data, len);
-				if (one_transaction && is_commit(data))
+				if (take_event(data, len) && one_transaction)
 					return true;
 				break;
 			case MSG_LINK_WOULD_BLOCK:
@@ -126,12 +123,16 @@ msg_events_forget(void)
 {
 	drop_events();
 	hub_commit(receiver);
+	if (stream)
+		msg_link_close(stream);
+	stream = NULL;
 	seen_lsn = 0;
 	seen_ordinal = 0;
 	learned_lsn = 0;
 }
 
-static void
+/* True: it was a transaction's last. */
+static bool
 take_event(const event_header *event, Size len)
 {
 	if (!hub_event_valid(event, len))
@@ -139,7 +140,7 @@ take_event(const event_header *event, Size len)
 
 	if (event->commit_lsn < seen_lsn ||
 		(event->commit_lsn == seen_lsn && event->ordinal <= seen_ordinal))
-		return;
+		return false;
 
 	if (event->action == EVENT_COMMIT)
 	{
