@@ -78,6 +78,7 @@ static bool described = false;	/* the hub knows the tables */
 static bool describing = false; /* a question is open */
 static bool listening = false;
 static bool live = false;
+static bool sockets_ready = true;	/* the kernel has something for them */
 static uint32 epoch_seen;
 static uint32 extension_seen;
 
@@ -104,6 +105,8 @@ static void start_over(const char *reason);
 static void ask_for_tables(void);
 static bool take_tables(const char *payload, Size len);
 static void start_listening(void);
+static bool serve_events(void);
+static void flush_sockets(void);
 static void serve_sockets(void);
 static void report(void);
 static long time_left(void);
@@ -151,7 +154,7 @@ msg_gateway_main(Datum arg)
 		read_clock();
 		msg_calls_receive();
 		look_around();
-		more = msg_events_receive();
+		more = serve_events();
 		serve_sockets();
 		msg_calls_dispatch();
 		write_notes();
@@ -489,11 +492,34 @@ on_answer(const MsgCall *call, bool success, const void *payload, Size len)
  * The turn
  */
 
+/*
+ * The first transaction of a turn is written before the next one is looked
+ * for, and before the sockets are: each costs system calls, and as a rule
+ * there is no next one.  When there are many, they are written together.
+ */
+static bool
+serve_events(void)
+{
+	if (!msg_events_receive(true))
+		return false;
+	flush_sockets();
+	return msg_events_receive(false);
+}
+
+static void
+flush_sockets(void)
+{
+	HOLD_INTERRUPTS();
+	server_flush(srv);
+	RESUME_INTERRUPTS();
+}
+
 static void
 serve_sockets(void)
 {
 	HOLD_INTERRUPTS();
-	server_run(srv);
+	if (sockets_ready || server_timeout(srv) == 0)
+		server_run(srv);
 	if (hub_get_stats(rooms)->connections > 0 && now >= next_tick)
 	{
 		hub_tick(rooms, unix_time());
@@ -542,9 +568,14 @@ static void
 wait_for_work(bool at_once)
 {
 	WaitEvent	occurred[3];
+	int			n = WaitEventSetWait(events, at_once ? 0 : time_left(),
+									 occurred, lengthof(occurred),
+									 PG_WAIT_EXTENSION);
 
-	WaitEventSetWait(events, at_once ? 0 : time_left(),
-					 occurred, lengthof(occurred), PG_WAIT_EXTENSION);
+	sockets_ready = false;
+	for (int i = 0; i < n; i++)
+		if (occurred[i].events & WL_SOCKET_READABLE)
+			sockets_ready = true;
 	ResetLatch(MyLatch);
 	pg_atomic_write_u64(&msg_worker->wakeups,
 						pg_atomic_read_u64(&msg_worker->wakeups) + 1);

@@ -12,8 +12,11 @@
 
 extern void msg_events_init(hub *h);
 
-/* Take what has come, for a turn; true when there is more to do at once. */
-extern bool msg_events_receive(void);
+/*
+ * Take what has come, for a turn, or the next transaction only; true when
+ * there may be more to take at once.
+ */
+extern bool msg_events_receive(bool one_transaction);
 
 /* Has the streamer attached our link? */
 extern bool msg_events_connected(void);

@@ -117,13 +117,24 @@ channel_subscribe(channel *ch)
 	return true;
 }
 
-/* Out of all lists, and away from the user. */
+/* What waits to be written for the channel, of a room or (NULL) of all. */
+void
+channel_take_back(const channel *ch, const uint8_t *room_id)
+{
+	queue_drop(&ch->conn->queue, &(queue_choice) {ch, room_id, 0});
+}
+
+/*
+ * Out of all lists, and away from the user.  What waits for the channel goes,
+ * too: nobody would take it back when the user loses sight of it.
+ */
 static void
 channel_unsubscribe(channel *ch)
 {
 	user	   *u = ch->user;
 
 	ch->live = false;
+	channel_take_back(ch, NULL);
 	list_remove(&ch->in_waiting);
 	for (int i = 0; i < ch->nbindings; i++)
 	{

@@ -50,7 +50,7 @@ overflows(const hub_conn *conn, const frame *f)
 
 /* Queue a frame; NULL stands for one that there was no memory for. */
 void
-conn_push(hub_conn *conn, frame *f, const uint8_t *tag)
+conn_push(hub_conn *conn, frame *f, const channel *owner)
 {
 	hub		   *h = conn->hub;
 	size_t		waiting = queue_bytes(&conn->queue);
@@ -69,7 +69,7 @@ conn_push(hub_conn *conn, frame *f, const uint8_t *tag)
 		conn_cut(conn, HUB_CLOSE_TRY_LATER, "reader too slow");
 		return;
 	}
-	if (f == NULL || !queue_push(&conn->queue, f, tag))
+	if (f == NULL || !queue_push(&conn->queue, f, owner))
 	{
 		conn_cut(conn, HUB_CLOSE_TRY_LATER, "out of memory");
 		return;
@@ -93,6 +93,7 @@ refusal_free(refusal *r)
 	timer_stop(&r->timer);
 	list_remove(&r->in_conn);
 	r->conn->nrefusals--;
+	r->conn->refusal_bytes -= r->frame->len;
 	frame_unref(r->frame);
 	free(r);
 }
@@ -107,18 +108,26 @@ refusal_fire(timer *t, int64_t now_s)
 	refusal_free(r);
 }
 
+/* What is held back takes its share of what may wait. */
+static bool
+may_hold_back(const hub_conn *conn, const frame *f)
+{
+	return conn->nrefusals < REFUSAL_MAX &&
+		queue_bytes(&conn->queue) + conn->refusal_bytes + f->len <=
+		conn->hub->config.max_queue_bytes;
+}
+
 /* Send a frame after a while. */
 void
 conn_refuse(hub_conn *conn, frame *f)
 {
 	refusal    *r = NULL;
 
-	if (conn->nrefusals < REFUSAL_MAX)
+	if (f != NULL && may_hold_back(conn, f))
 		r = malloc(sizeof(refusal));
-	if (f == NULL || r == NULL)
+	if (r == NULL)
 	{
 		frame_unref(f);
-		free(r);
 		return;
 	}
 	r->conn = conn;
@@ -128,6 +137,7 @@ conn_refuse(hub_conn *conn, frame *f)
 				conn->hub->now + REFUSAL_DELAY + 1);
 	list_push(&conn->refusals, &r->in_conn);
 	conn->nrefusals++;
+	conn->refusal_bytes += f->len;
 }
 
 /*

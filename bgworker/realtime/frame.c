@@ -51,6 +51,8 @@ frame_parts(const frame_part *parts, int nparts)
 		return NULL;
 	f->refs = 1;
 	f->len = (uint32_t) (at + len);
+	memset(f->room, 0, sizeof(f->room));
+	f->seq = 0;
 	memcpy(f->bytes, header, at);
 	for (int i = 0; i < nparts; i++)
 	{

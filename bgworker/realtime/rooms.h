@@ -100,6 +100,7 @@ typedef struct seat
 	list_node	in_user;
 	list		bindings;		/* live ones that name this conversation */
 	bool		member;
+	uint64_t	since;			/* commit that made it a member's; 0: read */
 } seat;
 
 typedef struct binding
@@ -166,21 +167,23 @@ typedef struct channel
 	char		text[];			/* of the three */
 } channel;
 
+/* What a frame on its way needs comes first: it is in few cache lines then. */
 struct hub_conn
 {
-	list_node	link;			/* hub.conns, or hub.cut */
 	hub		   *hub;
 	void	   *socket;
 	int			vsn;
 	bool		cut;
+	queue		queue;
+	list_node	link;			/* hub.conns, or hub.cut */
 	int			close_code;
 	const char *close_reason;
 	identity	identity;
-	queue		queue;
 	list		channels;
 	list		refusals;		/* error replies that wait */
 	int			nchannels;
 	int			nrefusals;
+	size_t		refusal_bytes;
 	int			nbindings;
 	int64_t		joins_until;	/* see conn_may_join() */
 	int64_t		last_seen;		/* seconds */
@@ -197,6 +200,7 @@ struct hub
 	wheel		wheel;
 	int64_t		now;			/* seconds */
 	bool		live;
+	bool		routing;		/* a transaction, of which a piece was routed */
 	table	   *tables[EVENT_TABLES];
 	list		conns;
 	list		cut;			/* connections that hub_reap() ends */
@@ -218,7 +222,7 @@ struct hub
 extern bool hub_knows_tables(const hub *h);
 
 /* conn.c */
-extern void conn_push(hub_conn *conn, frame *f, const uint8_t *tag);
+extern void conn_push(hub_conn *conn, frame *f, const channel *owner);
 extern void conn_send(hub_conn *conn, frame *f);	/* drops the reference */
 extern void conn_cut(hub_conn *conn, int code, const char *reason);
 extern void conn_refuse(hub_conn *conn, frame *f);
@@ -249,6 +253,7 @@ extern channel *channel_find(hub_conn *conn, const message *m);
 extern channel *channel_new(hub_conn *conn, const message *m,
 							const identity *identity);
 extern void channel_drop(channel *ch);
+extern void channel_take_back(const channel *ch, const uint8_t *room_id);
 extern void channel_clear_bindings(channel *ch);
 extern frame *channel_close_frame(const channel *ch);
 extern void channel_system(channel *ch, const char *extension,
@@ -271,11 +276,10 @@ extern user *user_get(hub *h, const uint8_t *profile_id);
 extern void user_free_if_idle(user *u);
 extern bool user_knows(user *u, const event_header *e);
 extern void user_cut(user *u);
-extern void seat_tag(uint8_t *tag, const uint8_t *room_id,
-					 const uint8_t *user_id);
 extern seat *seat_get(user *u, const uint8_t *room_id);
 extern void seat_free_if_idle(seat *s);
 extern void membership_apply(hub *h, const event_header *e);
+extern void membership_take_back(hub *h);
 extern void membership_forget_lost(hub *h);
 extern void membership_ask(hub *h);
 

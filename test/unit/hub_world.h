@@ -416,7 +416,7 @@ event_new(event_table table, event_action action, int room, int user,
 static inline event_header *
 event_message(int room, const char *content)
 {
-	char		record[4096];
+	char		record[8192];
 
 	snprintf(record, sizeof(record), "{\"id\":\"11111111-0000-7000-8000-"
 			 "000000000001\",\"conversation_id\":"
@@ -451,7 +451,10 @@ world_commit_as(world *w, uint64_t lsn, uint32_t xid, event_header **events,
 		if (!hub_event_valid(events[i], events[i]->size))
 			check(false, "event is valid");
 	}
-	hub_apply(w->h, (const event_header *const *) events, n);
+	for (size_t i = 0; i < n; i++)
+		hub_learn(w->h, events[i]);
+	hub_route(w->h, (const event_header *const *) events, n);
+	hub_commit(w->h);
 	for (size_t i = 0; i < n; i++)
 		free(events[i]);
 }
