@@ -69,13 +69,15 @@ sub speak_as
 	  . " || '\",\"role\":\"authenticated\"}', false) <> ''";
 }
 
-# Transactions a second of a script.  Options: clients, options (settings).
+# Transactions a second of a script.  Options: clients,
+# options (settings), database.
 sub pgbench
 {
 	my ($script, %with) = @_;
 	my $clients = $with{clients} || 1;
 	my $file = "$ENV{TMPDIR}/script.$$";
 	local $ENV{PGOPTIONS} = $with{options} // '';
+	local $ENV{PGDATABASE} = $with{database} // $ENV{PGDATABASE};
 
 	open my $out, '>', $file or die "could not write $file: $!\n";
 	print $out $script;
