@@ -13,6 +13,10 @@
  * again from the beginning.  So what has been handed on already is told by
  * its position, commit LSN and ordinal, which only grows.
  *
+ * When events were missed, the link is made anew, too.  No client is served
+ * until the streamer has attached that (msg_events_connected()), so what it
+ * reads from the tables meets what comes over the link without a gap.
+ *
  *-------------------------------------------------------------------------
  */
 /* Before postgres.h, which it must not see. */
@@ -108,6 +112,9 @@ void
 msg_events_forget(void)
 {
 	drop_events();
+	if (stream)
+		msg_link_close(stream);
+	stream = NULL;
 	seen_lsn = 0;
 	seen_ordinal = 0;
 }

@@ -73,8 +73,7 @@ msg_worker_start(int slot_index)
 {
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
-	if (msg_shared->slots[slot_index].kind != MSG_EXECUTOR)
-		pqsignal(SIGINT, SIG_IGN);	/* there is no statement to cancel */
+	pqsignal(SIGINT, SIG_IGN);	/* there is no statement to cancel */
 	BackgroundWorkerUnblockSignals();
 
 	take_slot(slot_index);
@@ -261,6 +260,7 @@ settle_session(void)
 		{"search_path", "pg_catalog"},
 		{"default_transaction_isolation", "read committed"},
 		{"default_transaction_read_only", "off"},
+		{"lock_timeout", "0"},
 		{"DateStyle", "ISO"},
 		{"IntervalStyle", "postgres"},
 		{"TimeZone", "UTC"},

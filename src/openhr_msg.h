@@ -89,6 +89,12 @@ typedef struct MsgWorkerSlot
 	/* Starts that did not get to work yet; by the owner only. */
 	uint32		failures;
 
+	/*
+	 * Gateway: how many times the streamer went on without it, since it did
+	 * not take its events; by the streamer only.
+	 */
+	pg_atomic_uint32 left_behind;
+
 	/* Written by the owner only, read by status() without a lock. */
 	pg_atomic_uint64 connections;	/* gateway: open sockets */
 	pg_atomic_uint64 channels;	/* gateway: joined channels */
