@@ -141,6 +141,6 @@ msg_check_server(PG_FUNCTION_ARGS)
 						name));
 	}
 
-	msg_extension_changed();
+	msg_extension_changed(InvalidOid);
 	PG_RETURN_VOID();
 }

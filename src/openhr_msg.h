@@ -162,8 +162,11 @@ extern void msg_require_preload(void);
 extern void msg_wakeup_init(void);
 extern void msg_wakeup_at_commit(void);
 
-/* The same for CREATE and DROP EXTENSION; nothing in another database. */
-extern void msg_extension_changed(void);
+/*
+ * The same for CREATE and DROP EXTENSION, before which the extension was this
+ * one (or none); nothing in another database.
+ */
+extern void msg_extension_changed(Oid before);
 extern bool msg_is_served_database(void);
 
 /* Set the latch of a worker, if it runs. */
