@@ -47,6 +47,9 @@ extern PGDLLEXPORT int msg_max_slot_lag;	/* megabytes */
 
 extern void msg_define_settings(void);
 
+/* For a worker that has just connected. */
+extern PGDLLEXPORT void msg_settle_session(void);
+
 /* Kinds of workers; a slot in shared memory for each process. */
 typedef enum MsgWorkerKind
 {
