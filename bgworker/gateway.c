@@ -80,6 +80,7 @@ static bool listening = false;
 static bool live = false;
 static bool sockets_ready = true;	/* the kernel has something for them */
 static uint32 epoch_seen;
+static uint32 left_behind_seen;
 static uint32 extension_seen;
 
 /* Lines for the log, see above. */
@@ -137,6 +138,7 @@ msg_gateway_main(Datum arg)
 	MemoryContextSwitchTo(TopMemoryContext);
 
 	epoch_seen = pg_atomic_read_u32(&msg_shared->epoch);
+	left_behind_seen = pg_atomic_read_u32(&msg_worker->left_behind);
 	extension_seen = pg_atomic_read_u32(&msg_shared->extension_changes);
 	make_hub();
 	make_server();
@@ -365,6 +367,7 @@ look_around(void)
 	MsgWorkerSlot *streamer = &msg_shared->slots[MSG_SLOT_STREAMER];
 	uint32		extension = pg_atomic_read_u32(&msg_shared->extension_changes);
 	uint32		epoch = pg_atomic_read_u32(&msg_shared->epoch);
+	uint32		left_behind = pg_atomic_read_u32(&msg_worker->left_behind);
 	bool		is_live;
 
 	running = msg_worker_state(streamer) == MSG_WORKER_RUNNING;
@@ -376,9 +379,10 @@ look_around(void)
 		next_describe = 0;
 		start_over("the extension has changed");
 	}
-	if (epoch != epoch_seen)
+	if (epoch != epoch_seen || left_behind != left_behind_seen)
 	{
 		epoch_seen = epoch;
+		left_behind_seen = left_behind;
 		start_over("messages may have been missed");
 	}
 

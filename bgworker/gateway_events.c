@@ -15,6 +15,10 @@
  * its position, commit LSN and ordinal, which only grows.  Memberships may be
  * learned anew as long as nothing was handed on: the last word counts.
  *
+ * When events were missed, the link is made anew, too.  No client is served
+ * until the streamer has attached that (msg_events_connected()), so what it
+ * reads from the tables meets what comes over the link without a gap.
+ *
  *-------------------------------------------------------------------------
  */
 /* Before postgres.h, which it must not see. */
@@ -119,6 +123,9 @@ msg_events_forget(void)
 {
 	drop_events();
 	hub_commit(receiver);
+	if (stream)
+		msg_link_close(stream);
+	stream = NULL;
 	seen_lsn = 0;
 	seen_ordinal = 0;
 	learned_lsn = 0;

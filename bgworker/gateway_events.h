@@ -21,7 +21,7 @@ extern bool msg_events_receive(bool one_transaction);
 /* Has the streamer attached our link? */
 extern bool msg_events_connected(void);
 
-/* Positions start anew: what was seen before says nothing any more. */
+/* Start anew: what was seen before, and what is under way, says nothing. */
 extern void msg_events_forget(void);
 
 #endif							/* OPENHR_MSG_GATEWAY_EVENTS_H */
