@@ -379,6 +379,15 @@ look_around(void)
 		start_over("messages may have been missed");
 	}
 
+	if (msg_worker_left_behind(msg_worker))
+	{
+		start_over("messages may have been missed");
+		msg_events_disconnect();
+
+		/* From now on the streamer waits for the new link. */
+		msg_worker_leave_behind(msg_worker, false);
+	}
+
 	if (running && !described && !describing && now >= next_describe)
 		ask_for_tables();
 
@@ -528,7 +537,10 @@ static long
 time_left(void)
 {
 	long		timeout = server_timeout(srv);
+	long		answer = msg_calls_timeout();
 
+	if (answer >= 0 && (timeout < 0 || answer < timeout))
+		timeout = answer;
 	if (hub_get_stats(rooms)->connections > 0)
 		at_most(&timeout, next_tick);
 	if (running && !described && !describing)

@@ -98,13 +98,20 @@ msg_events_receive(void)
 			case MSG_LINK_BROKEN:
 
 				/* What is incomplete will come again. */
-				drop_events();
-				msg_link_close(stream);
-				stream = NULL;
+				msg_events_disconnect();
 				return true;
 		}
 	}
 	return true;
+}
+
+void
+msg_events_disconnect(void)
+{
+	drop_events();
+	if (stream)
+		msg_link_close(stream);
+	stream = NULL;
 }
 
 bool

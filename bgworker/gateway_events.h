@@ -18,6 +18,9 @@ extern bool msg_events_receive(void);
 /* Has the streamer attached our link? */
 extern bool msg_events_connected(void);
 
+/* Make a new link: the streamer goes on without the one that there is. */
+extern void msg_events_disconnect(void);
+
 /* Positions start anew: what was seen before says nothing any more. */
 extern void msg_events_forget(void);
 

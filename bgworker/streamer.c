@@ -16,7 +16,11 @@
  * behind its first events waits, in a file, until all its memberships were sent
  * ahead (see event.h).
  *
- * Three promises are made to a gateway that serves clients:
+ * A gateway that takes nothing for long stands still, and would hold up the
+ * others' clients.  It is left behind: we go on without it until it has
+ * noticed, has sent its clients away to read the tables, and has a new link.
+ *
+ * Three promises are made to any other gateway that serves clients:
  * - It gets every transaction.  Before a transaction's first event we wait
  *	 until every running gateway has a link; a restart of ours therefore
  *	 leaves no gap in what its clients see.
@@ -69,6 +73,9 @@
 #define MAX_VISIBLE_WAIT	100
 #define LINK_RECHECK		1000
 
+/* A gateway that takes nothing for so long is left behind. */
+#define GATEWAY_PATIENCE	10000
+
 static MsgLink **links;			/* one for each gateway, or NULL */
 static uint32 extension_seen;	/* of msg_shared->extension_changes */
 static TimestampTz flush_due = 0;	/* 0: nothing to flush */
@@ -92,6 +99,9 @@ static bool changes_sight(const event_header *event);
 static void await_visible(TransactionId xid);
 static void await_links(void);
 static bool attach_links(void);
+static bool is_missed(int gateway);
+static void leave_behind(int gateway);
+static bool patience_ends(TimestampTz *since);
 static void wait_in_delivery(long timeout);
 static void send_to_all(const event_header *event);
 static void send_to(int gateway, const event_header *event);
@@ -363,8 +373,19 @@ await_visible(TransactionId xid)
 static void
 await_links(void)
 {
+	TimestampTz since = 0;
+
 	while (!attach_links())
-		wait_in_delivery(LINK_RECHECK);
+	{
+		if (!patience_ends(&since))
+		{
+			wait_in_delivery(LINK_RECHECK);
+			continue;
+		}
+		for (int g = 0; g < msg_gateways; g++)
+			if (is_missed(g))
+				leave_behind(g);
+	}
 }
 
 /* Does every gateway that serves clients have a link now? */
@@ -378,10 +399,50 @@ attach_links(void)
 		MsgWorkerSlot *slot = &msg_shared->slots[MSG_SLOT_GATEWAY(g)];
 
 		links[g] = msg_link_attach(slot, links[g]);
-		if (links[g] == NULL && msg_worker_state(slot) == MSG_WORKER_RUNNING)
+		if (is_missed(g))
 			complete = false;
 	}
 	return complete;
+}
+
+/* Has it clients who count on getting everything, and no link? */
+static bool
+is_missed(int gateway)
+{
+	MsgWorkerSlot *slot = &msg_shared->slots[MSG_SLOT_GATEWAY(gateway)];
+
+	return links[gateway] == NULL &&
+		msg_worker_state(slot) == MSG_WORKER_RUNNING &&
+		!msg_worker_left_behind(slot);
+}
+
+/* It is told first, so that no client of its sees a gap. */
+static void
+leave_behind(int gateway)
+{
+	MsgWorkerSlot *slot = &msg_shared->slots[MSG_SLOT_GATEWAY(gateway)];
+
+	msg_worker_leave_behind(slot, true);
+	msg_worker_wake(slot);
+	if (links[gateway])
+		msg_link_close(links[gateway]);
+	links[gateway] = NULL;
+
+	ereport(WARNING,
+			errmsg("openhr_msg gateway %d does not respond, going on without it",
+				   gateway),
+			errdetail("When it responds again, its clients will connect again and read the tables."));
+}
+
+/* Has a wait, whose first look this may be, lasted too long? */
+static bool
+patience_ends(TimestampTz *since)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (*since == 0)
+		*since = now;
+	return TimestampDifferenceExceeds(*since, now, GATEWAY_PATIENCE);
 }
 
 static void
@@ -395,6 +456,8 @@ send_to_all(const event_header *event)
 static void
 send_to(int gateway, const event_header *event)
 {
+	TimestampTz since = 0;
+
 	while (links[gateway])
 	{
 		MsgLinkResult result;
@@ -409,7 +472,10 @@ send_to(int gateway, const event_header *event)
 			case MSG_LINK_OK:
 				return;
 			case MSG_LINK_WOULD_BLOCK:
-				wait_in_delivery(LINK_RECHECK);
+				if (patience_ends(&since))
+					leave_behind(gateway);
+				else
+					wait_in_delivery(LINK_RECHECK);
 				break;
 			case MSG_LINK_BROKEN:
 				msg_link_close(links[gateway]);

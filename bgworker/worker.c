@@ -104,6 +104,7 @@ take_slot(int slot_index)
 	LWLockAcquire(msg_shared->lock, LW_EXCLUSIVE);
 	msg_worker->pid = MyProcPid;
 	msg_worker->state = MSG_WORKER_STARTING;
+	msg_worker->left_behind = false;
 	msg_worker->started_at = GetCurrentTimestamp();
 	msg_worker->latch = MyLatch;
 	LWLockRelease(msg_shared->lock);
@@ -298,6 +299,25 @@ msg_worker_state(MsgWorkerSlot *slot)
 	state = slot->state;
 	LWLockRelease(msg_shared->lock);
 	return state;
+}
+
+void
+msg_worker_leave_behind(MsgWorkerSlot *slot, bool behind)
+{
+	LWLockAcquire(msg_shared->lock, LW_EXCLUSIVE);
+	slot->left_behind = behind;
+	LWLockRelease(msg_shared->lock);
+}
+
+bool
+msg_worker_left_behind(MsgWorkerSlot *slot)
+{
+	bool		behind;
+
+	LWLockAcquire(msg_shared->lock, LW_SHARED);
+	behind = slot->left_behind;
+	LWLockRelease(msg_shared->lock);
+	return behind;
 }
 
 bool

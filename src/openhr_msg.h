@@ -75,6 +75,7 @@ typedef struct MsgWorkerSlot
 	pid_t		pid;			/* 0 when down */
 	MsgWorkerState state;
 	bool		connected;		/* may hold a connection to the database */
+	bool		left_behind;	/* gateway: the streamer goes on without it */
 	TimestampTz started_at;
 	Latch	   *latch;			/* NULL when down */
 
