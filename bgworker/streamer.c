@@ -50,6 +50,7 @@
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
+#include "attempts.h"
 #include "event.h"
 #include "link.h"
 #include "slot.h"
@@ -211,6 +212,7 @@ stream(LogicalDecodingContext *ctx)
 		/* On a busy server there may always be something to decode. */
 		if (!running && (!decoded || ctx->reader->EndRecPtr >= backlog))
 		{
+			msg_attempt_succeeds();
 			msg_worker_set_state(MSG_WORKER_RUNNING);
 			running = true;
 		}

@@ -129,13 +129,6 @@ typedef struct MsgShared
 	/* Highest commit of ours that may not be flushed yet (async commit). */
 	pg_atomic_uint64 flush_target;
 
-	/*
-	 * Where decoding failed last, and how many times in a row; by the
-	 * streamer only, here because the failure ends it.
-	 */
-	XLogRecPtr	failed_at;
-	int			failed_times;
-
 	int			nslots;
 	MsgWorkerSlot slots[FLEXIBLE_ARRAY_MEMBER];
 } MsgShared;
