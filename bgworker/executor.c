@@ -42,8 +42,7 @@
 #include "worker.h"
 
 #define LOCK_TIMEOUT_TEXT	"2s"
-#define CALL_TIMEOUT		10000	/* milliseconds */
-#define STEP_TIMEOUT		60000
+#define STEP_TIMEOUT		60000	/* milliseconds */
 
 #define UPKEEP_EVERY		3600000 /* milliseconds */
 #define UPKEEP_RETRY		300000
@@ -260,12 +259,12 @@ answer(const MsgCall *call)
 	else if (call->kind == MSG_CALL_LOAD_USER)
 	{
 		if (!run(load_user, (void *) call->profile_id,
-				 "loading memberships", CALL_TIMEOUT))
+				 "loading memberships", MSG_CALL_TIMEOUT))
 			failed = "could not read the memberships";
 	}
 	else if (call->kind == MSG_CALL_DESCRIBE)
 	{
-		if (!run(describe, NULL, "describing tables", CALL_TIMEOUT))
+		if (!run(describe, NULL, "describing tables", MSG_CALL_TIMEOUT))
 			failed = "could not read the definition of the tables";
 	}
 	else

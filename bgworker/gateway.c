@@ -80,7 +80,6 @@ static bool listening = false;
 static bool live = false;
 static bool sockets_ready = true;	/* the kernel has something for them */
 static uint32 epoch_seen;
-static uint32 left_behind_seen;
 static uint32 extension_seen;
 
 /* Lines for the log, see above. */
@@ -138,7 +137,8 @@ msg_gateway_main(Datum arg)
 	MemoryContextSwitchTo(TopMemoryContext);
 
 	epoch_seen = pg_atomic_read_u32(&msg_shared->epoch);
-	left_behind_seen = pg_atomic_read_u32(&msg_worker->left_behind);
+	pg_atomic_write_u32(&msg_worker->left_behind_seen,
+						pg_atomic_read_u32(&msg_worker->left_behind));
 	extension_seen = pg_atomic_read_u32(&msg_shared->extension_changes);
 	make_hub();
 	make_server();
@@ -379,10 +379,11 @@ look_around(void)
 		next_describe = 0;
 		start_over("the extension has changed");
 	}
-	if (epoch != epoch_seen || left_behind != left_behind_seen)
+	if (epoch != epoch_seen ||
+		left_behind != pg_atomic_read_u32(&msg_worker->left_behind_seen))
 	{
 		epoch_seen = epoch;
-		left_behind_seen = left_behind;
+		pg_atomic_write_u32(&msg_worker->left_behind_seen, left_behind);
 		start_over("messages may have been missed");
 	}
 
@@ -558,7 +559,10 @@ static long
 time_left(void)
 {
 	long		timeout = server_timeout(srv);
+	long		answer = msg_calls_timeout();
 
+	if (answer >= 0 && (timeout < 0 || answer < timeout))
+		timeout = answer;
 	if (hub_get_stats(rooms)->connections > 0)
 		at_most(&timeout, next_tick);
 	if (running && !described && !describing)

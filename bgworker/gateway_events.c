@@ -67,6 +67,7 @@ static void learn(uint64 lsn);
 static void hand_on(void);
 static const event_header *kept_event(int i);
 static void drop_events(void);
+static void lose_link(void);
 
 void
 msg_events_init(hub *h)
@@ -103,13 +104,20 @@ msg_events_receive(bool one_transaction)
 			case MSG_LINK_BROKEN:
 
 				/* What is incomplete will come again. */
-				drop_events();
-				msg_link_close(stream);
-				stream = NULL;
+				lose_link();
 				return true;
 		}
 	}
 	return true;
+}
+
+static void
+lose_link(void)
+{
+	drop_events();
+	if (stream)
+		msg_link_close(stream);
+	stream = NULL;
 }
 
 bool
@@ -121,11 +129,8 @@ msg_events_connected(void)
 void
 msg_events_forget(void)
 {
-	drop_events();
+	lose_link();
 	hub_commit(receiver);
-	if (stream)
-		msg_link_close(stream);
-	stream = NULL;
 	seen_lsn = 0;
 	seen_ordinal = 0;
 	learned_lsn = 0;

@@ -16,11 +16,14 @@
  * behind its first events waits, in a file, until all its memberships were sent
  * ahead (see event.h).
  *
- * Three promises are made to a gateway that serves clients:
+ * A gateway that takes nothing for long stands still, and would hold up the
+ * others' clients.  It is left behind: we go on without it until it has
+ * noticed, has sent its clients away to read the tables, and has a new link.
+ *
+ * Three promises are made to any other gateway that serves clients:
  * - It gets every transaction.  Before a transaction's first event we wait
  *	 until every running gateway has a link; a restart of ours therefore
- *	 leaves no gap in what its clients see.  Only one that does not move for
- *	 long is left behind, so that the others can go on; it is told so.
+ *	 leaves no gap in what its clients see.
  * - It gets it when others can see it.  A commit is in the WAL before it is
  *	 visible (much before, with synchronous replication), so we wait until the
  *	 transaction is no longer in progress.
@@ -47,6 +50,7 @@
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
+#include "attempts.h"
 #include "event.h"
 #include "link.h"
 #include "slot.h"
@@ -218,6 +222,7 @@ stream(LogicalDecodingContext *ctx)
 		/* On a busy server there may always be something to decode. */
 		if (!running && (!decoded || ctx->reader->EndRecPtr >= backlog))
 		{
+			msg_attempt_succeeds();
 			msg_worker_set_state(MSG_WORKER_RUNNING);
 			running = true;
 		}
@@ -428,13 +433,6 @@ attach_links(void)
 	return complete;
 }
 
-static void
-send_to_all(const event_header *event)
-{
-	for (int g = 0; g < msg_gateways; g++)
-		send_to(&readers[g], event);
-}
-
 /*
  * Go on without a gateway that does not move.  It is told before its link
  * breaks, so that it knows of the gap before it has another one, and asks its
@@ -452,6 +450,13 @@ leave_behind(Reader *reader)
 			errmsg("openhr_msg gateway %d takes no events, the others go on without it",
 				   reader->slot->gateway),
 			errdetail("It has not moved for %d seconds.", PATIENCE / 1000));
+}
+
+static void
+send_to_all(const event_header *event)
+{
+	for (int g = 0; g < msg_gateways; g++)
+		send_to(&readers[g], event);
 }
 
 /* The gateway is woken once a transaction. */
