@@ -73,6 +73,7 @@ seat_get(user *u, const uint8_t *room_id)
 	s->user = u;
 	list_init(&s->in_room);
 	list_init(&s->bindings);
+	list_init(&s->channels);
 	list_push(&u->seats, &s->in_user);
 	map_put(&h->seats, &s->entry);
 	return s;
@@ -119,7 +120,8 @@ seat_leave_room(seat *s)
 void
 seat_free_if_idle(seat *s)
 {
-	if (s->room != NULL || !list_is_empty(&s->bindings))
+	if (s->room != NULL || !list_is_empty(&s->bindings) ||
+		!list_is_empty(&s->channels))
 		return;
 	list_remove(&s->in_user);
 	map_remove(&s->user->hub->seats, &s->entry);
@@ -150,6 +152,8 @@ seat_join(user *u, const uint8_t *room_id)
 	list_push(&r->members, &s->in_room);
 	if (list_is_empty(&r->lost))
 		list_remove(&r->in_lost);
+	list_foreach(node, &s->channels)
+		channel_seated(list_entry(channel, in_seat, node));
 	return true;
 }
 
@@ -170,6 +174,8 @@ seat_lose(user *u, const uint8_t *room_id)
 	list_push(&s->room->lost, &s->in_room);
 	list_remove(&s->room->in_lost);
 	list_push(&u->hub->lost, &s->room->in_lost);
+	list_foreach(node, &s->channels)
+		channel_unseated(list_entry(channel, in_seat, node));
 }
 
 void
@@ -524,6 +530,8 @@ membership_apply(hub *h, const event_header *e)
 	if (e->table != EVENT_PARTICIPANTS ||
 		(e->action != EVENT_INSERT && e->action != EVENT_DELETE))
 		return;
+	if (e->action == EVENT_DELETE)
+		presence_removed(h, e->conversation_id, e->profile_id);
 	u = map_get(&h->users, e->profile_id);
 	if (u == NULL)
 		return;

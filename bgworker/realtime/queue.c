@@ -89,19 +89,24 @@ queue_shrink_if_empty(queue *q)
 		queue_free(q);
 }
 
-/* Keep what stays, in order; a head that is partly written always stays. */
-static void
-queue_filter(queue *q, const uint8_t *tag)
+typedef bool (*queue_test) (const queue_entry *entry, const uint8_t *tag);
+
+/*
+ * Take out what the test holds for, and return how many; a head that is
+ * partly written always stays.
+ */
+static uint32_t
+queue_filter(queue *q, queue_test test, const uint8_t *tag)
 {
+	uint32_t	count = q->count;
 	uint32_t	kept = 0;
 
-	for (uint32_t i = 0; i < q->count; i++)
+	for (uint32_t i = 0; i < count; i++)
 	{
 		queue_entry entry = *queue_entry_at(q, i);
 		bool		started = i == 0 && q->taken > 0;
 
-		if (started ||
-			(tag != NULL && memcmp(entry.tag, tag, QUEUE_TAG_SIZE) != 0))
+		if (started || !test(&entry, tag))
 			*queue_entry_at(q, kept++) = entry;
 		else
 		{
@@ -111,18 +116,46 @@ queue_filter(queue *q, const uint8_t *tag)
 	}
 	q->count = kept;
 	queue_shrink_if_empty(q);
+	return count - kept;
+}
+
+static bool
+has_tag(const queue_entry *entry, const uint8_t *tag)
+{
+	return memcmp(entry->tag, tag, QUEUE_TAG_SIZE) == 0;
+}
+
+static bool
+is_any(const queue_entry *entry, const uint8_t *tag)
+{
+	(void) entry;
+	(void) tag;
+	return true;
+}
+
+static bool
+is_ephemeral(const queue_entry *entry, const uint8_t *tag)
+{
+	(void) tag;
+	return entry->frame->ephemeral;
 }
 
 void
 queue_drop(queue *q, const uint8_t *tag)
 {
-	queue_filter(q, tag);
+	queue_filter(q, has_tag, tag);
 }
 
 void
 queue_clear(queue *q)
 {
-	queue_filter(q, NULL);
+	queue_filter(q, is_any, NULL);
+}
+
+uint32_t
+queue_evict(queue *q)
+{
+	return queue_filter(q, is_ephemeral, NULL);
 }
 
 size_t

@@ -21,6 +21,7 @@ typedef struct frame
 {
 	uint32_t	refs;
 	uint32_t	len;
+	bool		ephemeral;		/* may be left out under pressure */
 	uint8_t		bytes[];
 } frame;
 
@@ -31,11 +32,12 @@ typedef struct frame_part
 } frame_part;
 
 /*
- * A text frame of this payload, in one piece or in several; the caller holds
- * the one reference.  NULL: no memory.
+ * A text frame of this payload, in one piece or in several, or a binary one;
+ * the caller holds the one reference.  NULL: no memory.
  */
 extern frame *frame_text(const char *payload, size_t len);
 extern frame *frame_parts(const frame_part *parts, int nparts);
+extern frame *frame_binary(const frame_part *parts, int nparts);
 extern frame *frame_ref(frame *f);
 extern void frame_unref(frame *f);	/* NULL is fine */
 
@@ -70,11 +72,14 @@ extern size_t queue_bytes(const queue *q);
 extern void queue_drop(queue *q, const uint8_t *tag);
 extern void queue_clear(queue *q);
 
+/* Take out what is ephemeral; returns how many frames it were. */
+extern uint32_t queue_evict(queue *q);
+
 /*
  * Copy whole frames from the head into buf until it is full or the queue is
  * empty, and release them; returns the bytes copied.  A frame larger than
  * the buffer is copied in pieces, and a piece once started is never dropped:
- * queue_drop() and queue_clear() leave the rest of such a frame in place.
+ * queue_drop() and the others leave the rest of such a frame in place.
  */
 extern size_t queue_take(queue *q, uint8_t *buf, size_t size);
 
