@@ -12,7 +12,7 @@
 
 #define ROOM_1		"00000000-0000-0000-0000-000000000001"
 #define TOPIC		"realtime:room:" ROOM_1
-#define PROFILE(n)	("aa000000-0000-0000-0000-00000000000" #n)
+#define PROFILE(n)	"aa000000-0000-0000-0000-00000000000" #n
 
 /* Everybody is in room 1, and users of ten and more in no room. */
 static inline void
