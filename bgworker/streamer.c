@@ -8,11 +8,13 @@
  * a process that decodes is left out of other sessions' snapshots, so what it
  * wrote would be lost.
  *
- * It keeps nothing.  The plugin calls deliver() for each event, and deliver()
- * returns when the event is in every gateway's queue; a gateway that does not
- * take it makes us wait, and the slot holds the rest.  So whenever decoding
- * has come to the end of the WAL, everything before that place is delivered,
- * and is confirmed.
+ * It keeps nothing behind a commit.  The plugin calls deliver() for each event,
+ * and deliver() returns when the event is in every gateway's queue; a gateway
+ * that does not take it makes us wait, and the slot holds the rest.  So
+ * whenever decoding has come to the end of the WAL, everything before that
+ * place is delivered, and is confirmed.  Only what a large transaction has
+ * behind its first events waits, in a file, until all its memberships were sent
+ * ahead (see event.h).
  *
  * Three promises are made to a gateway that serves clients:
  * - It gets every transaction.  Before a transaction's first event we wait
@@ -47,6 +49,7 @@
 #include "event.h"
 #include "link.h"
 #include "slot.h"
+#include "spool.h"
 #include "wal.h"
 #include "worker.h"
 
@@ -70,6 +73,10 @@ static MsgLink **links;			/* one for each gateway, or NULL */
 static uint32 extension_seen;	/* of msg_shared->extension_changes */
 static TimestampTz flush_due = 0;	/* 0: nothing to flush */
 
+/* Of the transaction under way, what was sent as it came. */
+static int	head_events;
+static Size head_bytes;
+
 static void allow_output_plugin(void);
 static bool extension_has_changed(void);
 static bool ready_to_stream(void);
@@ -80,10 +87,13 @@ static void prepare(LogicalDecodingContext *ctx, XLogRecPtr lsn,
 					TransactionId xid, bool last_write);
 static void deliver(LogicalDecodingContext *ctx, XLogRecPtr lsn,
 					TransactionId xid, bool last_write);
+static bool belongs_to_head(const event_header *event);
+static bool changes_sight(const event_header *event);
 static void await_visible(TransactionId xid);
 static void await_links(void);
 static bool attach_links(void);
 static void wait_in_delivery(long timeout);
+static void send_to_all(const event_header *event);
 static void send_to(int gateway, const event_header *event);
 
 void
@@ -91,6 +101,9 @@ msg_streamer_main(Datum arg)
 {
 	msg_worker_start(DatumGetInt32(arg));
 	allow_output_plugin();
+
+	/* It is for queries, not for what keeps us from being stuck. */
+	SetConfigOption("temp_file_limit", "-1", PGC_SUSET, PGC_S_OVERRIDE);
 	MemoryContextSwitchTo(TopMemoryContext);
 	links = palloc0(msg_gateways * sizeof(MsgLink *));
 
@@ -274,7 +287,7 @@ static void
 deliver(LogicalDecodingContext *ctx, XLogRecPtr lsn, TransactionId xid,
 		bool last_write)
 {
-	const event_header *event = (const event_header *) ctx->out->data;
+	event_header *event = (event_header *) ctx->out->data;
 
 	Assert(event->magic == EVENT_MAGIC && event->size == ctx->out->len);
 
@@ -282,15 +295,52 @@ deliver(LogicalDecodingContext *ctx, XLogRecPtr lsn, TransactionId xid,
 	{
 		await_visible(event->xid);
 		await_links();
+		head_events = 0;
+		head_bytes = 0;
 	}
 
-	for (int g = 0; g < msg_gateways; g++)
-		send_to(g, event);
+	if (event->action == EVENT_COMMIT)
+	{
+		msg_spool_replay(send_to_all);
+		send_to_all(event);
+	}
+	else if (belongs_to_head(event))
+		send_to_all(event);
+	else
+	{
+		msg_spool_put(event);
+		event->flags |= EVENT_AHEAD;
+		if (changes_sight(event))
+			send_to_all(event);
+	}
 
 	pg_atomic_write_u64(&msg_worker->events,
 						pg_atomic_read_u64(&msg_worker->events) + 1);
 	if (event->action == EVENT_COMMIT)
 		pg_atomic_write_u64(&msg_worker->position, event->commit_lsn);
+}
+
+/* One that does not fit is the end of the head, whatever follows. */
+static bool
+belongs_to_head(const event_header *event)
+{
+	if (head_events < EVENT_HEAD_EVENTS &&
+		head_bytes + event->size <= EVENT_HEAD_BYTES)
+	{
+		head_events++;
+		head_bytes += MAXALIGN(event->size);
+		return true;
+	}
+	head_events = EVENT_HEAD_EVENTS;
+	return false;
+}
+
+static bool
+changes_sight(const event_header *event)
+{
+	return event->action == EVENT_TRUNCATE ||
+		(event->table == EVENT_PARTICIPANTS &&
+		 event->action != EVENT_UPDATE);
 }
 
 /*
@@ -332,6 +382,13 @@ attach_links(void)
 			complete = false;
 	}
 	return complete;
+}
+
+static void
+send_to_all(const event_header *event)
+{
+	for (int g = 0; g < msg_gateways; g++)
+		send_to(g, event);
 }
 
 /* The gateway is woken once a transaction. */

@@ -456,19 +456,24 @@ attendance_missed(channel *ch)
 	list_push(&ch->conn->hub->behind, &ch->in_behind);
 }
 
+static frame *
+state_frame(const channel *ch, const char *state, size_t len)
+{
+	return message_frame(ch->conn->vsn, ch->join_ref, "null", ch->topic,
+						 ch->topic_len, "presence_state", state, len);
+}
+
 /* False: it could not be sent. */
 static bool
-send_state(channel *ch, const char *state, size_t len)
+send_state(channel *ch, const buf *state)
 {
-	frame	   *f = message_frame(ch->conn->vsn, ch->join_ref, "null",
-								  ch->topic, ch->topic_len, "presence_state",
-								  state, len);
+	frame	   *f = state_frame(ch, state->data, state->len);
 	bool		sent;
 
 	if (f == NULL)
 		return false;
-	f->ephemeral = true;
-	sent = channel_push(ch, f);
+	venue_mark(ch->venue, f);
+	sent = conn_push(ch->conn, f, ch);
 	frame_unref(f);
 	return sent;
 }
@@ -484,17 +489,18 @@ attendance_inform(channel *ch)
 	list_remove(&ch->in_behind);
 	state = venue_state(ch->venue);
 	ch->informed = true;
-	if (state->len == 0 || !send_state(ch, state->data, state->len))
+	if (state->len == 0 || !send_state(ch, state))
 		attendance_missed(ch);
 }
 
-/* The channel's user has lost sight of it all. */
+/* The channel's user has lost sight of it all, and sees nobody from now on;
+ * that is not taken back. */
 void
 attendance_withdraw(channel *ch)
 {
 	list_remove(&ch->in_behind);
 	if (ch->informed)
-		send_state(ch, "{}", 2);
+		conn_send(ch->conn, state_frame(ch, "{}", 2));
 	ch->informed = false;
 }
 
@@ -529,7 +535,7 @@ tell(venue *v, const buf *diff)
 								  v->topic_len, "presence_diff",
 								  diff->data, diff->len);
 		if (frames[i] != NULL)
-			frames[i]->ephemeral = true;
+			venue_mark(v, frames[i]);
 	}
 	list_foreach(node, &v->channels)
 	{
@@ -537,7 +543,7 @@ tell(venue *v, const buf *diff)
 		frame	   *f = frames[ch->conn->vsn == 2];
 
 		if (ch->informed && wants_to_know(ch) &&
-			(f == NULL || !channel_push(ch, f)))
+			(f == NULL || !conn_push(ch->conn, f, ch)))
 			attendance_missed(ch);
 	}
 	frame_unref(frames[0]);

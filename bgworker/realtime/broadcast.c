@@ -174,7 +174,7 @@ text_frame(const signal_header *s, int vsn)
 
 /* The frame for a version; NULL: there is none, or no memory. */
 static frame *
-build_frame(const signal_header *s, int vsn)
+build_frame(const venue *v, const signal_header *s, int vsn)
 {
 	frame	   *f;
 
@@ -185,7 +185,7 @@ build_frame(const signal_header *s, int vsn)
 	else
 		f = text_frame(s, vsn);
 	if (f != NULL)
-		f->ephemeral = true;
+		venue_mark(v, f);
 	return f;
 }
 
@@ -199,8 +199,8 @@ broadcast_deliver(hub *h, const signal_header *s)
 
 	if (v == NULL)
 		return;
-	frames[0] = build_frame(s, 1);
-	frames[1] = build_frame(s, 2);
+	frames[0] = build_frame(v, s, 1);
+	frames[1] = build_frame(v, s, 2);
 	list_foreach(node, &v->channels)
 	{
 		channel    *ch = list_entry(channel, in_venue, node);
@@ -208,7 +208,7 @@ broadcast_deliver(hub *h, const signal_header *s)
 		bool		own = ours && ch->number == s->channel;
 
 		if (f != NULL && (!own || ch->self) && venue_hears(ch))
-			channel_push(ch, f);
+			conn_push(ch->conn, f, ch);
 	}
 	frame_unref(frames[0]);
 	frame_unref(frames[1]);

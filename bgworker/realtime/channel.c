@@ -50,18 +50,6 @@ channel_error(channel *ch, const char *ref, const char *reason)
 									  ch->topic, ch->topic_len, reason));
 }
 
-/* Queue a frame that is for those only who may be at the channel's venue. */
-bool
-channel_push(channel *ch, frame *f)
-{
-	uint8_t		tag[QUEUE_TAG_SIZE];
-
-	if (ch->seat == NULL)
-		return conn_push(ch->conn, f, NULL);
-	seat_tag(tag, ch->seat->room_id, ch->seat->user_id);
-	return conn_push(ch->conn, f, tag);
-}
-
 /* phx_close; to have an effect it must carry the join's ref. */
 frame *
 channel_close_frame(const channel *ch)
@@ -145,13 +133,24 @@ channel_subscribe(channel *ch)
 	return true;
 }
 
-/* Out of all lists, and away from the user. */
+/* What waits to be written for the channel, of a room or (NULL) of all. */
+void
+channel_take_back(const channel *ch, const uint8_t *room_id)
+{
+	queue_drop(&ch->conn->queue, &(queue_choice) {.owner = ch, .room = room_id});
+}
+
+/*
+ * Out of all lists, and away from the user.  What waits for the channel goes,
+ * too: nobody would take it back when the user loses sight of it.
+ */
 static void
 channel_unsubscribe(channel *ch)
 {
 	user	   *u = ch->user;
 
 	ch->live = false;
+	channel_take_back(ch, NULL);
 	list_remove(&ch->in_waiting);
 	presence_leave(ch);
 	venue_leave(ch);

@@ -52,7 +52,8 @@ overflows(const hub_conn *conn, const frame *f)
 static void
 evict(hub_conn *conn)
 {
-	uint32_t	n = queue_evict(&conn->queue);
+	uint32_t	n = queue_drop(&conn->queue,
+							   &(queue_choice) {.ephemeral = true});
 
 	conn->hub->stats.dropped += n;
 	if (n == 0)
@@ -66,7 +67,7 @@ evict(hub_conn *conn)
  * the connection was cut for it, or the frame is ephemeral and was dropped.
  */
 bool
-conn_push(hub_conn *conn, frame *f, const uint8_t *tag)
+conn_push(hub_conn *conn, frame *f, const channel *owner)
 {
 	hub		   *h = conn->hub;
 	bool		was_empty;
@@ -89,7 +90,7 @@ conn_push(hub_conn *conn, frame *f, const uint8_t *tag)
 		return false;
 	}
 	was_empty = queue_bytes(&conn->queue) == 0;
-	if (f == NULL || !queue_push(&conn->queue, f, tag))
+	if (f == NULL || !queue_push(&conn->queue, f, owner))
 	{
 		conn_cut(conn, HUB_CLOSE_TRY_LATER, "out of memory");
 		return false;
@@ -114,6 +115,7 @@ refusal_free(refusal *r)
 	timer_stop(&r->timer);
 	list_remove(&r->in_conn);
 	r->conn->nrefusals--;
+	r->conn->refusal_bytes -= r->frame->len;
 	frame_unref(r->frame);
 	free(r);
 }
@@ -128,18 +130,26 @@ refusal_fire(timer *t, int64_t now_s)
 	refusal_free(r);
 }
 
+/* What is held back takes its share of what may wait. */
+static bool
+may_hold_back(const hub_conn *conn, const frame *f)
+{
+	return conn->nrefusals < REFUSAL_MAX &&
+		queue_bytes(&conn->queue) + conn->refusal_bytes + f->len <=
+		conn->hub->config.max_queue_bytes;
+}
+
 /* Send a frame after a while. */
 void
 conn_refuse(hub_conn *conn, frame *f)
 {
 	refusal    *r = NULL;
 
-	if (conn->nrefusals < REFUSAL_MAX)
+	if (f != NULL && may_hold_back(conn, f))
 		r = malloc(sizeof(refusal));
-	if (f == NULL || r == NULL)
+	if (r == NULL)
 	{
 		frame_unref(f);
-		free(r);
 		return;
 	}
 	r->conn = conn;
@@ -149,6 +159,7 @@ conn_refuse(hub_conn *conn, frame *f)
 				conn->hub->now + REFUSAL_DELAY + 1);
 	list_push(&conn->refusals, &r->in_conn);
 	conn->nrefusals++;
+	conn->refusal_bytes += f->len;
 }
 
 /*

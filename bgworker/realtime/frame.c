@@ -53,6 +53,8 @@ frame_new(uint8_t opcode, const frame_part *parts, int nparts)
 	f->refs = 1;
 	f->ephemeral = false;
 	f->len = (uint32_t) (at + len);
+	memset(f->room, 0, sizeof(f->room));
+	f->seq = 0;
 	memcpy(f->bytes, header, at);
 	for (int i = 0; i < nparts; i++)
 	{

@@ -184,6 +184,8 @@ hub_event_valid(const void *data, size_t len)
 		case EVENT_TRUNCATE:
 			return e->table < EVENT_TABLES;
 		case EVENT_INSERT:
+			return e->table < EVENT_SOURCES && e->columns_len > 0 &&
+				e->record_len > 0;
 		case EVENT_UPDATE:
 			return e->table < EVENT_TABLES && e->columns_len > 0 &&
 				e->record_len > 0;
@@ -197,23 +199,27 @@ hub_event_valid(const void *data, size_t len)
 static bool
 is_row(const event_header *e)
 {
-	return e->action == EVENT_INSERT || e->action == EVENT_UPDATE ||
-		e->action == EVENT_DELETE;
+	return e->table < EVENT_TABLES &&
+		(e->action == EVENT_INSERT || e->action == EVENT_UPDATE ||
+		 e->action == EVENT_DELETE);
 }
 
 void
-hub_apply(hub *h, const event_header *const *events, size_t n)
+hub_learn(hub *h, const event_header *event)
 {
-	for (size_t i = 0; i < n; i++)
-	{
-		if (events[i]->action == EVENT_TRUNCATE &&
-			events[i]->table != EVENT_MESSAGES)
-		{
-			hub_reset(h, HUB_CLOSE_RESTART, "conversations were truncated");
-			return;
-		}
-		membership_apply(h, events[i]);
-	}
+	if (event->action == EVENT_TRUNCATE && event->table != EVENT_MESSAGES)
+		hub_reset(h, HUB_CLOSE_RESTART, "conversations were truncated");
+	else
+		membership_apply(h, event);
+	hub_reap(h);
+}
+
+void
+hub_route(hub *h, const event_header *const *events, size_t n)
+{
+	if (!h->routing)
+		membership_take_back(h);
+	h->routing = true;
 	for (size_t i = 0; i < n; i++)
 	{
 		/* Before the tables are known nobody subscribes to them. */
@@ -224,8 +230,14 @@ hub_apply(hub *h, const event_header *const *events, size_t n)
 		else
 			hub_reset(h, HUB_CLOSE_TRY_LATER, "out of memory");
 	}
-	membership_forget_lost(h);
 	hub_reap(h);
+}
+
+void
+hub_commit(hub *h)
+{
+	h->routing = false;
+	membership_forget_lost(h);
 }
 
 void

@@ -137,15 +137,21 @@ extern bool hub_user_loaded(hub *h, uint64_t ticket,
 extern void hub_user_failed(hub *h, uint64_t ticket, const char *reason);
 
 /*
- * Route the events of one transaction, or of one piece of a very large one.
- * All membership changes among them are applied first, so that each event
- * goes to exactly those who see it once the transaction has committed; a
- * deleted conversation or participant row is told to those who lost sight of
- * it by this transaction, too.  The shell has checked each event by
- * hub_event_valid() and drops what it has seen already (commit_lsn, ordinal).
+ * A transaction, in three steps:
+ * - hub_learn() with all its events that change who sees what (others do no
+ *	 harm), in their order; when it must be done anew, from the beginning;
+ * - hub_route() with all its events, in one piece or in several;
+ * - hub_commit().
+ * So each event goes to exactly those who see it once the transaction has
+ * committed; a deleted conversation or participant row is told to those who
+ * lost sight of it by this transaction, too.  The shell has checked each event
+ * by hub_event_valid() and drops what it has seen already (commit_lsn,
+ * ordinal).
  */
 extern bool hub_event_valid(const void *data, size_t len);
-extern void hub_apply(hub *h, const event_header *const *events, size_t n);
+extern void hub_learn(hub *h, const event_header *event);
+extern void hub_route(hub *h, const event_header *const *events, size_t n);
+extern void hub_commit(hub *h);
 
 /*
  * Is the stream of events running?  Joins that ask for changes wait while it

@@ -60,7 +60,7 @@ queue_grow(queue *q)
 }
 
 bool
-queue_push(queue *q, frame *f, const uint8_t *tag)
+queue_push(queue *q, frame *f, const void *owner)
 {
 	queue_entry *entry;
 
@@ -68,10 +68,7 @@ queue_push(queue *q, frame *f, const uint8_t *tag)
 		return false;
 	entry = queue_entry_at(q, q->count++);
 	entry->frame = frame_ref(f);
-	if (tag != NULL)
-		memcpy(entry->tag, tag, QUEUE_TAG_SIZE);
-	else
-		memset(entry->tag, 0, QUEUE_TAG_SIZE);
+	entry->owner = owner;
 	q->bytes += f->len;
 	return true;
 }
@@ -89,14 +86,24 @@ queue_shrink_if_empty(queue *q)
 		queue_free(q);
 }
 
-typedef bool (*queue_test) (const queue_entry *entry, const uint8_t *tag);
+static bool
+is_chosen(const queue_entry *entry, const queue_choice *which)
+{
+	const frame *f = entry->frame;
+
+	return (which->owner == NULL || which->owner == entry->owner) &&
+		(which->room == NULL ||
+		 memcmp(which->room, f->room, QUEUE_ROOM_SIZE) == 0) &&
+		(which->seq == 0 || which->seq == f->seq) &&
+		(!which->ephemeral || f->ephemeral);
+}
 
 /*
- * Take out what the test holds for, and return how many; a head that is
- * partly written always stays.
+ * Keep what stays, in order.  A head that is partly written always stays, but
+ * is nobody's then.
  */
-static uint32_t
-queue_filter(queue *q, queue_test test, const uint8_t *tag)
+uint32_t
+queue_drop(queue *q, const queue_choice *which)
 {
 	uint32_t	count = q->count;
 	uint32_t	kept = 0;
@@ -104,9 +111,14 @@ queue_filter(queue *q, queue_test test, const uint8_t *tag)
 	for (uint32_t i = 0; i < count; i++)
 	{
 		queue_entry entry = *queue_entry_at(q, i);
-		bool		started = i == 0 && q->taken > 0;
+		bool		chosen = is_chosen(&entry, which);
 
-		if (started || !test(&entry, tag))
+		if (chosen && i == 0 && q->taken > 0)
+		{
+			entry.owner = NULL;
+			chosen = false;
+		}
+		if (!chosen)
 			*queue_entry_at(q, kept++) = entry;
 		else
 		{
@@ -119,43 +131,10 @@ queue_filter(queue *q, queue_test test, const uint8_t *tag)
 	return count - kept;
 }
 
-static bool
-has_tag(const queue_entry *entry, const uint8_t *tag)
-{
-	return memcmp(entry->tag, tag, QUEUE_TAG_SIZE) == 0;
-}
-
-static bool
-is_any(const queue_entry *entry, const uint8_t *tag)
-{
-	(void) entry;
-	(void) tag;
-	return true;
-}
-
-static bool
-is_ephemeral(const queue_entry *entry, const uint8_t *tag)
-{
-	(void) tag;
-	return entry->frame->ephemeral;
-}
-
-void
-queue_drop(queue *q, const uint8_t *tag)
-{
-	queue_filter(q, has_tag, tag);
-}
-
 void
 queue_clear(queue *q)
 {
-	queue_filter(q, is_any, NULL);
-}
-
-uint32_t
-queue_evict(queue *q)
-{
-	return queue_filter(q, is_ephemeral, NULL);
+	queue_drop(q, &(queue_choice) {.seq = 0});
 }
 
 size_t

@@ -17,10 +17,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define QUEUE_ROOM_SIZE	16
+
 typedef struct frame
 {
 	uint32_t	refs;
 	uint32_t	len;
+	uint8_t		room[QUEUE_ROOM_SIZE];	/* what it speaks of; zero: nothing */
+	int64_t		seq;			/* message of the room, or 0 */
 	bool		ephemeral;		/* may be left out under pressure */
 	uint8_t		bytes[];
 } frame;
@@ -41,12 +45,10 @@ extern frame *frame_binary(const frame_part *parts, int nparts);
 extern frame *frame_ref(frame *f);
 extern void frame_unref(frame *f);	/* NULL is fine */
 
-#define QUEUE_TAG_SIZE	16
-
 typedef struct queue_entry
 {
 	frame	   *frame;
-	uint8_t		tag[QUEUE_TAG_SIZE];	/* zero: none */
+	const void *owner;			/* for whom, or NULL */
 } queue_entry;
 
 typedef struct queue
@@ -62,24 +64,30 @@ typedef struct queue
 extern void queue_init(queue *q);
 extern void queue_free(queue *q);	/* with all that is in it */
 
-/*
- * The frames of a queue in order.  tag names what a frame speaks of, and to
- * whom (NULL: nothing in particular), so that queue_drop() can take it out
- * again.  A push takes a reference of its own; false: no memory.
- */
-extern bool queue_push(queue *q, frame *f, const uint8_t *tag);
-extern size_t queue_bytes(const queue *q);
-extern void queue_drop(queue *q, const uint8_t *tag);
-extern void queue_clear(queue *q);
+/* Which frames: all for which each that is set here is the same. */
+typedef struct queue_choice
+{
+	const void *owner;			/* NULL: whoever */
+	const uint8_t *room;		/* NULL: any */
+	int64_t		seq;			/* 0: any */
+	bool		ephemeral;		/* false: any */
+} queue_choice;
 
-/* Take out what is ephemeral; returns how many frames it were. */
-extern uint32_t queue_evict(queue *q);
+/*
+ * The frames of a queue in order.  A push takes a reference of its own; false:
+ * no memory.  The queue never looks at an owner, and an owner that ends must
+ * have its frames dropped before.  A drop returns how many it were.
+ */
+extern bool queue_push(queue *q, frame *f, const void *owner);
+extern size_t queue_bytes(const queue *q);
+extern uint32_t queue_drop(queue *q, const queue_choice *which);
+extern void queue_clear(queue *q);
 
 /*
  * Copy whole frames from the head into buf until it is full or the queue is
  * empty, and release them; returns the bytes copied.  A frame larger than
  * the buffer is copied in pieces, and a piece once started is never dropped:
- * queue_drop() and the others leave the rest of such a frame in place.
+ * queue_drop() and queue_clear() leave the rest of such a frame in place.
  */
 extern size_t queue_take(queue *q, uint8_t *buf, size_t size);
 

@@ -107,6 +107,7 @@ typedef struct seat
 	list		bindings;		/* live ones that name this conversation */
 	list		channels;		/* whose topic names it */
 	bool		member;
+	uint64_t	since;			/* commit that made it a member's; 0: read */
 } seat;
 
 typedef struct binding
@@ -240,6 +241,7 @@ struct hub_conn
 	list		refusals;		/* error replies that wait */
 	int			nchannels;
 	int			nrefusals;
+	size_t		refusal_bytes;
 	int			nbindings;
 	int64_t		joins_until;	/* see conn_spend() */
 	int64_t		broadcasts_until;
@@ -258,6 +260,7 @@ struct hub
 	int64_t		now;			/* seconds */
 	int64_t		now_us;
 	bool		live;
+	bool		routing;		/* a transaction, of which a piece was routed */
 	table	   *tables[EVENT_TABLES];
 	list		conns;
 	list		cut;			/* connections that hub_reap() ends */
@@ -304,7 +307,7 @@ extern bool hub_knows_tables(const hub *h);
 extern void hub_set_time(hub *h, int64_t now);
 
 /* conn.c */
-extern bool conn_push(hub_conn *conn, frame *f, const uint8_t *tag);
+extern bool conn_push(hub_conn *conn, frame *f, const channel *owner);
 extern void conn_send(hub_conn *conn, frame *f);	/* drops the reference */
 extern void conn_cut(hub_conn *conn, int code, const char *reason);
 extern void conn_refuse(hub_conn *conn, frame *f);
@@ -340,13 +343,13 @@ extern void channel_receive(hub_conn *conn, const message *m);
 extern void channel_reply(channel *ch, const char *ref, const char *status,
 						  const char *response);
 extern void channel_error(channel *ch, const char *ref, const char *reason);
-extern bool channel_push(channel *ch, frame *f);
 extern void channel_seated(channel *ch);
 extern void channel_unseated(channel *ch);
 extern channel *channel_find(hub_conn *conn, const message *m);
 extern channel *channel_new(hub_conn *conn, const message *m,
 							const identity *identity);
 extern void channel_drop(channel *ch);
+extern void channel_take_back(const channel *ch, const uint8_t *room_id);
 extern void channel_clear_bindings(channel *ch);
 extern frame *channel_close_frame(const channel *ch);
 extern void channel_system(channel *ch, const char *extension,
@@ -369,11 +372,10 @@ extern user *user_get(hub *h, const uint8_t *profile_id);
 extern void user_free_if_idle(user *u);
 extern bool user_knows(user *u, const event_header *e);
 extern void user_cut(user *u);
-extern void seat_tag(uint8_t *tag, const uint8_t *room_id,
-					 const uint8_t *user_id);
 extern seat *seat_get(user *u, const uint8_t *room_id);
 extern void seat_free_if_idle(seat *s);
 extern void membership_apply(hub *h, const event_header *e);
+extern void membership_take_back(hub *h);
 extern void membership_forget_lost(hub *h);
 extern void membership_ask(hub *h);
 
@@ -387,6 +389,7 @@ extern bool topic_room(const char *topic, size_t len, uint8_t *room_id);
 extern venue *venue_find(hub *h, bool private, const char *topic, size_t len);
 extern venue *venue_get(hub *h, bool private, const char *topic, size_t len);
 extern void venue_free_if_idle(venue *v);
+extern void venue_mark(const venue *v, frame *f);
 extern bool venue_enter(channel *ch);
 extern void venue_leave(channel *ch);
 extern bool venue_admits(const channel *ch);

@@ -109,6 +109,15 @@ venue_free_if_idle(venue *v)
 	free(v);
 }
 
+/* A frame for who may be there: it is dropped first, and taken back. */
+void
+venue_mark(const venue *v, frame *f)
+{
+	f->ephemeral = true;
+	if (v->of_room)
+		memcpy(f->room, v->room_id, UUID_SIZE);
+}
+
 /* ----------
  * Taking part
  * ----------

@@ -485,7 +485,10 @@ world_commit_as(world *w, uint64_t lsn, uint32_t xid, event_header **events,
 		if (!hub_event_valid(events[i], events[i]->size))
 			check(false, "event is valid");
 	}
-	hub_apply(w->h, (const event_header *const *) events, n);
+	for (size_t i = 0; i < n; i++)
+		hub_learn(w->h, events[i]);
+	hub_route(w->h, (const event_header *const *) events, n);
+	hub_commit(w->h);
 	for (size_t i = 0; i < n; i++)
 		free(events[i]);
 }
