@@ -56,7 +56,6 @@
 #define OTHER_CALLS			8
 #define DESCRIBE_RETRY		5000	/* milliseconds */
 #define MAX_LISTEN_RETRY	30000
-#define TICK				1000
 
 #define MAX_NOTES			16
 #define NOTE_SIZE			256
@@ -69,10 +68,10 @@ static token_keys *keys = NULL;
 
 /* The time of this turn, and of what is to be done later. */
 static TimestampTz now;
-static TimestampTz next_tick = 0;
 static TimestampTz next_describe = 0;
 static TimestampTz next_listen = 0;
 
+static bool clock_was_set_back = false;
 static bool running = false;	/* the streamer is at work */
 static bool described = false;	/* the hub knows the tables */
 static bool describing = false; /* a question is open */
@@ -104,6 +103,7 @@ static void start_over(const char *reason);
 static void ask_for_tables(void);
 static bool take_tables(const char *payload, Size len);
 static void start_listening(void);
+static bool tick_is_due(void);
 static void serve_sockets(void);
 static void report(void);
 static long time_left(void);
@@ -167,16 +167,20 @@ read_clock(void)
 	TimestampTz before = now;
 
 	now = GetCurrentTimestamp();
-	if (now < before)
-		next_tick = next_describe = next_listen = 0;
+	clock_was_set_back = now < before;
+	if (clock_was_set_back)
+		next_describe = next_listen = 0;
 }
+
+/* Microseconds from 1970 to the server's epoch. */
+#define UNIX_EPOCH_USECS \
+	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
 /* Microseconds since 1970. */
 static int64
 unix_time(void)
 {
-	return now + (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) *
-		USECS_PER_DAY;
+	return now + UNIX_EPOCH_USECS;
 }
 
 static TimestampTz
@@ -266,6 +270,9 @@ take_settings(void)
 		.max_channels = MAX_CHANNELS,
 		.max_bindings = MAX_BINDINGS,
 		.idle_timeout = IDLE_TIMEOUT,
+		.gateway = msg_worker->gateway,
+		.presence_grace = msg_presence_grace,
+		.public_channels = msg_public_channels,
 	};
 	token_keys *old_keys = keys;
 
@@ -489,16 +496,22 @@ on_answer(const MsgCall *call, bool success, const void *payload, Size len)
  * The turn
  */
 
+static bool
+tick_is_due(void)
+{
+	int64		due = hub_next_tick(rooms);
+
+	return due != 0 && (due <= unix_time() || clock_was_set_back);
+}
+
 static void
 serve_sockets(void)
 {
 	HOLD_INTERRUPTS();
 	server_run(srv);
-	if (hub_get_stats(rooms)->connections > 0 && now >= next_tick)
-	{
+	if (tick_is_due())
 		hub_tick(rooms, unix_time());
-		next_tick = later(TICK);
-	}
+	msg_events_publish(unix_time());
 	server_flush(srv);
 	RESUME_INTERRUPTS();
 }
@@ -528,9 +541,10 @@ static long
 time_left(void)
 {
 	long		timeout = server_timeout(srv);
+	int64		due = hub_next_tick(rooms);
 
-	if (hub_get_stats(rooms)->connections > 0)
-		at_most(&timeout, next_tick);
+	if (due != 0)
+		at_most(&timeout, due - UNIX_EPOCH_USECS);
 	if (running && !described && !describing)
 		at_most(&timeout, next_describe);
 	if (live && !listening)

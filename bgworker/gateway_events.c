@@ -123,6 +123,19 @@ msg_events_forget(void)
 	learned_lsn = 0;
 }
 
+void
+msg_events_publish(int64_t now)
+{
+	const void *signal;
+	Size		len;
+
+	while ((signal = hub_outgoing(receiver, &len)) != NULL)
+	{
+		hub_signal(receiver, signal, len, now);
+		hub_sent(receiver);
+	}
+}
+
 static void
 take_event(const event_header *event, Size len)
 {

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * gateway_events.h
- *	  A gateway's end of the event stream: whole transactions, each once.
+ *	  A gateway's end of the event stream: whole transactions, each once, and
+ *	  the signals that the gateways have for one another.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,6 +15,9 @@ extern void msg_events_init(hub *h);
 
 /* Take what has come, for a turn; true when there is more to do at once. */
 extern bool msg_events_receive(void);
+
+/* Bring on its way what the hub has to say to all gateways. */
+extern void msg_events_publish(int64_t now);
 
 /* Has the streamer attached our link? */
 extern bool msg_events_connected(void);

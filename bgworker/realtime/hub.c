@@ -295,7 +295,7 @@ hub_tick(hub *h, int64_t now)
 int64_t
 hub_next_tick(const hub *h)
 {
-	int64_t		second = (h->now + 1) * 1000000;
+	int64_t		second = (h->wheel.now + 1) * 1000000;
 
 	if (h->stats.connections == 0 && list_is_empty(&h->lingering) &&
 		h->flush_due == 0)

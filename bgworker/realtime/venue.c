@@ -3,9 +3,8 @@
  * venue.c
  *	  Where channels meet: which topics belong to whom, and who takes part.
  *
- * A topic that ends in a colon and a uuid belongs to the conversation of that
- * id, and is for its members only, as of the last commit that the hub has
- * seen.  All other topics are open to every token when the setting says so,
+ * A topic "<word>:<uuid>" belongs to the conversation of that id, and is for
+ * its members only, as of the last commit that the hub has seen.  All other topics are open to every token when the setting says so,
  * and else closed.  A private channel on such a topic is for the service
  * role, because nothing says who else may be there.
  *
@@ -14,24 +13,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../src/topic.h"
 #include "rooms.h"
-#include "value.h"
 
 /* The conversation that a topic belongs to.  False: none. */
 bool
 topic_room(const char *topic, size_t len, uint8_t *room_id)
 {
-	const char *colon = memrchr(topic, ':', len);
-	value		v;
-
-	/* Something must stand between MESSAGE_PREFIX and the uuid. */
-	if (colon == NULL || colon < topic + MESSAGE_PREFIX_LEN ||
-		value_parse(VALUE_UUID, (span) {
-			colon + 1, len - (size_t) (colon + 1 - topic)
-		}, &v) != VALUE_OK)
-		return false;
-	memcpy(room_id, v.uuid, UUID_SIZE);
-	return true;
+	return topic_conversation(topic + MESSAGE_PREFIX_LEN,
+							  len - MESSAGE_PREFIX_LEN, room_id);
 }
 
 /* ----------

@@ -313,9 +313,10 @@ which_topics(void)
 	}			cases[] = {
 		{"realtime:room:" ROOM_1, true},
 		{"realtime:typing:" ROOM_1, true},
-		{"realtime:a:b:" ROOM_1, true},
-		{"realtime:x:00000000000000000000000000000001", true},
-		{"realtime::" ROOM_1, true},
+		{"realtime:a:b:" ROOM_1, false},
+		{"realtime:x:00000000000000000000000000000001", false},
+		{"realtime:x:AA000000-0000-0000-0000-00000000000b", true},
+		{"realtime::" ROOM_1, false},
 		{"realtime:" ROOM_1, false},
 		{"realtime:room:" ROOM_1 ":x", false},
 		{"realtime:room:00000000-0000-0000-0000-00000000000", false},
