@@ -136,8 +136,8 @@ msg_gateway_main(Datum arg)
 	epoch_seen = pg_atomic_read_u32(&msg_shared->epoch);
 	extension_seen = pg_atomic_read_u32(&msg_shared->extension_changes);
 	make_hub();
-	make_server();
 	msg_events_init(rooms);
+	make_server();
 	msg_calls_init(msg_max_connections + OTHER_CALLS, on_answer);
 	msg_worker_set_state(MSG_WORKER_WAITING);
 
