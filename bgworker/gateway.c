@@ -56,7 +56,6 @@
 #define OTHER_CALLS			8
 #define DESCRIBE_RETRY		5000	/* milliseconds */
 #define MAX_LISTEN_RETRY	30000
-#define TICK				1000
 
 #define MAX_NOTES			16
 #define NOTE_SIZE			256
@@ -69,10 +68,10 @@ static token_keys *keys = NULL;
 
 /* The time of this turn, and of what is to be done later. */
 static TimestampTz now;
-static TimestampTz next_tick = 0;
 static TimestampTz next_describe = 0;
 static TimestampTz next_listen = 0;
 
+static bool clock_was_set_back = false;
 static bool running = false;	/* the streamer is at work */
 static bool described = false;	/* the hub knows the tables */
 static bool describing = false; /* a question is open */
@@ -107,6 +106,7 @@ static bool take_tables(const char *payload, Size len);
 static void start_listening(void);
 static bool serve_events(void);
 static void flush_sockets(void);
+static bool tick_is_due(void);
 static void serve_sockets(void);
 static void report(void);
 static long time_left(void);
@@ -141,8 +141,8 @@ msg_gateway_main(Datum arg)
 						pg_atomic_read_u32(&msg_worker->left_behind));
 	extension_seen = pg_atomic_read_u32(&msg_shared->extension_changes);
 	make_hub();
-	make_server();
 	msg_events_init(rooms);
+	make_server();
 	msg_calls_init(msg_max_connections + OTHER_CALLS, on_answer);
 	msg_worker_set_state(MSG_WORKER_WAITING);
 
@@ -172,16 +172,20 @@ read_clock(void)
 	TimestampTz before = now;
 
 	now = GetCurrentTimestamp();
-	if (now < before)
-		next_tick = next_describe = next_listen = 0;
+	clock_was_set_back = now < before;
+	if (clock_was_set_back)
+		next_describe = next_listen = 0;
 }
+
+/* Microseconds from 1970 to the server's epoch. */
+#define UNIX_EPOCH_USECS \
+	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
 /* Microseconds since 1970. */
 static int64
 unix_time(void)
 {
-	return now + (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) *
-		USECS_PER_DAY;
+	return now + UNIX_EPOCH_USECS;
 }
 
 static TimestampTz
@@ -271,6 +275,9 @@ take_settings(void)
 		.max_channels = MAX_CHANNELS,
 		.max_bindings = MAX_BINDINGS,
 		.idle_timeout = IDLE_TIMEOUT,
+		.gateway = msg_worker->gateway,
+		.presence_grace = msg_presence_grace,
+		.public_channels = msg_public_channels,
 	};
 	token_keys *old_keys = keys;
 
@@ -519,17 +526,23 @@ flush_sockets(void)
 	RESUME_INTERRUPTS();
 }
 
+static bool
+tick_is_due(void)
+{
+	int64		due = hub_next_tick(rooms);
+
+	return due != 0 && (due <= unix_time() || clock_was_set_back);
+}
+
 static void
 serve_sockets(void)
 {
 	HOLD_INTERRUPTS();
 	if (sockets_ready || server_timeout(srv) == 0)
 		server_run(srv);
-	if (hub_get_stats(rooms)->connections > 0 && now >= next_tick)
-	{
+	if (tick_is_due())
 		hub_tick(rooms, unix_time());
-		next_tick = later(TICK);
-	}
+	msg_events_publish(unix_time());
 	server_flush(srv);
 	RESUME_INTERRUPTS();
 }
@@ -560,11 +573,12 @@ time_left(void)
 {
 	long		timeout = server_timeout(srv);
 	long		answer = msg_calls_timeout();
+	int64		due = hub_next_tick(rooms);
 
 	if (answer >= 0 && (timeout < 0 || answer < timeout))
 		timeout = answer;
-	if (hub_get_stats(rooms)->connections > 0)
-		at_most(&timeout, next_tick);
+	if (due != 0)
+		at_most(&timeout, due - UNIX_EPOCH_USECS);
 	if (running && !described && !describing)
 		at_most(&timeout, next_describe);
 	if (live && !listening)

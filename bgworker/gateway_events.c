@@ -136,6 +136,19 @@ msg_events_forget(void)
 	learned_lsn = 0;
 }
 
+void
+msg_events_publish(int64_t now)
+{
+	const void *signal;
+	Size		len;
+
+	while ((signal = hub_outgoing(receiver, &len)) != NULL)
+	{
+		hub_signal(receiver, signal, len, now);
+		hub_sent(receiver);
+	}
+}
+
 /* True: it was a transaction's last. */
 static bool
 take_event(const event_header *event, Size len)
