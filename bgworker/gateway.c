@@ -78,7 +78,9 @@ static bool described = false;	/* the hub knows the tables */
 static bool describing = false; /* a question is open */
 static bool listening = false;
 static bool live = false;
+static bool sockets_ready = true;	/* the kernel has something for them */
 static uint32 epoch_seen;
+static uint32 left_behind_seen;
 static uint32 extension_seen;
 
 /* Lines for the log, see above. */
@@ -104,6 +106,8 @@ static void start_over(const char *reason);
 static void ask_for_tables(void);
 static bool take_tables(const char *payload, Size len);
 static void start_listening(void);
+static bool serve_events(void);
+static void flush_sockets(void);
 static void serve_sockets(void);
 static void report(void);
 static long time_left(void);
@@ -134,6 +138,7 @@ msg_gateway_main(Datum arg)
 	MemoryContextSwitchTo(TopMemoryContext);
 
 	epoch_seen = pg_atomic_read_u32(&msg_shared->epoch);
+	left_behind_seen = pg_atomic_read_u32(&msg_worker->left_behind);
 	extension_seen = pg_atomic_read_u32(&msg_shared->extension_changes);
 	make_hub();
 	make_server();
@@ -151,7 +156,7 @@ msg_gateway_main(Datum arg)
 		read_clock();
 		msg_calls_receive();
 		look_around();
-		more = msg_events_receive();
+		more = serve_events();
 		serve_sockets();
 		msg_calls_dispatch();
 		write_notes();
@@ -362,6 +367,7 @@ look_around(void)
 	MsgWorkerSlot *streamer = &msg_shared->slots[MSG_SLOT_STREAMER];
 	uint32		extension = pg_atomic_read_u32(&msg_shared->extension_changes);
 	uint32		epoch = pg_atomic_read_u32(&msg_shared->epoch);
+	uint32		left_behind = pg_atomic_read_u32(&msg_worker->left_behind);
 	bool		is_live;
 
 	running = msg_worker_state(streamer) == MSG_WORKER_RUNNING;
@@ -373,19 +379,11 @@ look_around(void)
 		next_describe = 0;
 		start_over("the extension has changed");
 	}
-	if (epoch != epoch_seen)
+	if (epoch != epoch_seen || left_behind != left_behind_seen)
 	{
 		epoch_seen = epoch;
+		left_behind_seen = left_behind;
 		start_over("messages may have been missed");
-	}
-
-	if (msg_worker_left_behind(msg_worker))
-	{
-		start_over("messages may have been missed");
-		msg_events_disconnect();
-
-		/* From now on the streamer waits for the new link. */
-		msg_worker_leave_behind(msg_worker, false);
 	}
 
 	if (running && !described && !describing && now >= next_describe)
@@ -498,11 +496,34 @@ on_answer(const MsgCall *call, bool success, const void *payload, Size len)
  * The turn
  */
 
+/*
+ * The first transaction of a turn is written before the next one is looked
+ * for, and before the sockets are: each costs system calls, and as a rule
+ * there is no next one.  When there are many, they are written together.
+ */
+static bool
+serve_events(void)
+{
+	if (!msg_events_receive(true))
+		return false;
+	flush_sockets();
+	return msg_events_receive(false);
+}
+
+static void
+flush_sockets(void)
+{
+	HOLD_INTERRUPTS();
+	server_flush(srv);
+	RESUME_INTERRUPTS();
+}
+
 static void
 serve_sockets(void)
 {
 	HOLD_INTERRUPTS();
-	server_run(srv);
+	if (sockets_ready || server_timeout(srv) == 0)
+		server_run(srv);
 	if (hub_get_stats(rooms)->connections > 0 && now >= next_tick)
 	{
 		hub_tick(rooms, unix_time());
@@ -554,9 +575,14 @@ static void
 wait_for_work(bool at_once)
 {
 	WaitEvent	occurred[3];
+	int			n = WaitEventSetWait(events, at_once ? 0 : time_left(),
+									 occurred, lengthof(occurred),
+									 PG_WAIT_EXTENSION);
 
-	WaitEventSetWait(events, at_once ? 0 : time_left(),
-					 occurred, lengthof(occurred), PG_WAIT_EXTENSION);
+	sockets_ready = false;
+	for (int i = 0; i < n; i++)
+		if (occurred[i].events & WL_SOCKET_READABLE)
+			sockets_ready = true;
 	ResetLatch(MyLatch);
 	pg_atomic_write_u64(&msg_worker->wakeups,
 						pg_atomic_read_u64(&msg_worker->wakeups) + 1);

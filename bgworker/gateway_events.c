@@ -15,6 +15,10 @@
  * its position, commit LSN and ordinal, which only grows.  Memberships may be
  * learned anew as long as nothing was handed on: the last word counts.
  *
+ * When events were missed, the link is made anew, too.  No client is served
+ * until the streamer has attached that (msg_events_connected()), so what it
+ * reads from the tables meets what comes over the link without a gap.
+ *
  *-------------------------------------------------------------------------
  */
 /* Before postgres.h, which it must not see. */
@@ -56,7 +60,7 @@ static uint32 seen_ordinal = 0;
 /* The transaction whose kept events the hub has learned from. */
 static uint64 learned_lsn = 0;
 
-static void take_event(const event_header *event, Size len);
+static bool take_event(const event_header *event, Size len);
 static void commit(const event_header *event);
 static void keep(const event_header *event);
 static void learn(uint64 lsn);
@@ -75,7 +79,7 @@ msg_events_init(hub *h)
 }
 
 bool
-msg_events_receive(void)
+msg_events_receive(bool one_transaction)
 {
 	const hub_stats *stats = hub_get_stats(receiver);
 	uint64		most_frames = stats->frames + FRAMES_A_TURN;
@@ -91,27 +95,21 @@ msg_events_receive(void)
 		switch (msg_link_receive(stream, &len, &data))
 		{
 			case MSG_LINK_OK:
-				take_event(data, len);
+				if (take_event(data, len) && one_transaction)
+					return true;
 				break;
 			case MSG_LINK_WOULD_BLOCK:
 				return false;
 			case MSG_LINK_BROKEN:
 
 				/* What is incomplete will come again. */
-				msg_events_disconnect();
+				drop_events();
+				msg_link_close(stream);
+				stream = NULL;
 				return true;
 		}
 	}
 	return true;
-}
-
-void
-msg_events_disconnect(void)
-{
-	drop_events();
-	if (stream)
-		msg_link_close(stream);
-	stream = NULL;
 }
 
 bool
@@ -125,12 +123,16 @@ msg_events_forget(void)
 {
 	drop_events();
 	hub_commit(receiver);
+	if (stream)
+		msg_link_close(stream);
+	stream = NULL;
 	seen_lsn = 0;
 	seen_ordinal = 0;
 	learned_lsn = 0;
 }
 
-static void
+/* True: it was a transaction's last. */
+static bool
 take_event(const event_header *event, Size len)
 {
 	if (!hub_event_valid(event, len))
@@ -138,17 +140,21 @@ take_event(const event_header *event, Size len)
 
 	if (event->commit_lsn < seen_lsn ||
 		(event->commit_lsn == seen_lsn && event->ordinal <= seen_ordinal))
-		return;
+		return false;
 
 	if (event->action == EVENT_COMMIT)
+	{
 		commit(event);
-	else if ((event->flags & EVENT_AHEAD) == 0)
+		return true;
+	}
+	if ((event->flags & EVENT_AHEAD) == 0)
 		keep(event);
 	else if (event->commit_lsn > seen_lsn)
 	{
 		learn(event->commit_lsn);
 		hub_learn(receiver, event);
 	}
+	return false;
 }
 
 static void

@@ -12,16 +12,16 @@
 
 extern void msg_events_init(hub *h);
 
-/* Take what has come, for a turn; true when there is more to do at once. */
-extern bool msg_events_receive(void);
+/*
+ * Take what has come, for a turn, or the next transaction only; true when
+ * there may be more to take at once.
+ */
+extern bool msg_events_receive(bool one_transaction);
 
 /* Has the streamer attached our link? */
 extern bool msg_events_connected(void);
 
-/* Make a new link: the streamer goes on without the one that there is. */
-extern void msg_events_disconnect(void);
-
-/* Positions start anew: what was seen before says nothing any more. */
+/* Start anew: what was seen before, and what is under way, says nothing. */
 extern void msg_events_forget(void);
 
 #endif							/* OPENHR_MSG_GATEWAY_EVENTS_H */

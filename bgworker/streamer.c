@@ -16,14 +16,11 @@
  * behind its first events waits, in a file, until all its memberships were sent
  * ahead (see event.h).
  *
- * A gateway that takes nothing for long stands still, and would hold up the
- * others' clients.  It is left behind: we go on without it until it has
- * noticed, has sent its clients away to read the tables, and has a new link.
- *
- * Three promises are made to any other gateway that serves clients:
+ * Three promises are made to a gateway that serves clients:
  * - It gets every transaction.  Before a transaction's first event we wait
  *	 until every running gateway has a link; a restart of ours therefore
- *	 leaves no gap in what its clients see.
+ *	 leaves no gap in what its clients see.  Only one that does not move for
+ *	 long is left behind, so that the others can go on; it is told so.
  * - It gets it when others can see it.  A commit is in the WAL before it is
  *	 visible (much before, with synchronous replication), so we wait until the
  *	 transaction is no longer in progress.
@@ -74,10 +71,18 @@
 #define MAX_VISIBLE_WAIT	100
 #define LINK_RECHECK		1000
 
-/* A gateway that takes nothing for so long is left behind. */
-#define GATEWAY_PATIENCE	10000
+/* How long one gateway may keep the others waiting. */
+#define PATIENCE			10000
 
-static MsgLink **links;			/* one for each gateway, or NULL */
+/* A gateway as seen from here. */
+typedef struct Reader
+{
+	MsgWorkerSlot *slot;
+	MsgLink    *link;			/* or NULL */
+	bool		left_behind;	/* do not wait for it until it has a link */
+} Reader;
+
+static Reader *readers;			/* one for each gateway */
 static uint32 extension_seen;	/* of msg_shared->extension_changes */
 static TimestampTz flush_due = 0;	/* 0: nothing to flush */
 
@@ -99,13 +104,13 @@ static bool belongs_to_head(const event_header *event);
 static bool changes_sight(const event_header *event);
 static void await_visible(TransactionId xid);
 static void await_links(void);
+static bool patience_lasts(TimestampTz since);
+static bool is_missing(Reader *reader);
 static bool attach_links(void);
-static bool is_missed(int gateway);
-static void leave_behind(int gateway);
-static bool patience_ends(TimestampTz *since);
+static void leave_behind(Reader *reader);
 static void wait_in_delivery(long timeout);
 static void send_to_all(const event_header *event);
-static void send_to(int gateway, const event_header *event);
+static void send_to(Reader *reader, const event_header *event);
 
 void
 msg_streamer_main(Datum arg)
@@ -116,7 +121,9 @@ msg_streamer_main(Datum arg)
 	/* It is for queries, not for what keeps us from being stuck. */
 	SetConfigOption("temp_file_limit", "-1", PGC_SUSET, PGC_S_OVERRIDE);
 	MemoryContextSwitchTo(TopMemoryContext);
-	links = palloc0(msg_gateways * sizeof(MsgLink *));
+	readers = palloc0(msg_gateways * sizeof(Reader));
+	for (int g = 0; g < msg_gateways; g++)
+		readers[g].slot = &msg_shared->slots[MSG_SLOT_GATEWAY(g)];
 
 	/* Slot creation waits for transactions by their locks. */
 	CurrentResourceOwner = ResourceOwnerCreate(NULL, "openhr_msg streamer");
@@ -375,19 +382,33 @@ await_visible(TransactionId xid)
 static void
 await_links(void)
 {
-	TimestampTz since = 0;
+	TimestampTz since = GetCurrentTimestamp();
 
 	while (!attach_links())
 	{
-		if (!patience_ends(&since))
+		if (patience_lasts(since))
 		{
 			wait_in_delivery(LINK_RECHECK);
 			continue;
 		}
 		for (int g = 0; g < msg_gateways; g++)
-			if (is_missed(g))
-				leave_behind(g);
+			if (is_missing(&readers[g]))
+				leave_behind(&readers[g]);
 	}
+}
+
+static bool
+patience_lasts(TimestampTz since)
+{
+	return !TimestampDifferenceExceeds(since, GetCurrentTimestamp(), PATIENCE);
+}
+
+/* Must we wait for this one's link? */
+static bool
+is_missing(Reader *reader)
+{
+	return reader->link == NULL && !reader->left_behind &&
+		msg_worker_state(reader->slot) == MSG_WORKER_RUNNING;
 }
 
 /* Does every gateway that serves clients have a link now? */
@@ -398,90 +419,75 @@ attach_links(void)
 
 	for (int g = 0; g < msg_gateways; g++)
 	{
-		MsgWorkerSlot *slot = &msg_shared->slots[MSG_SLOT_GATEWAY(g)];
+		Reader	   *reader = &readers[g];
 
-		links[g] = msg_link_attach(slot, links[g]);
-		if (is_missed(g))
+		reader->link = msg_link_attach(reader->slot, reader->link);
+		if (reader->link)
+			reader->left_behind = false;
+		if (is_missing(reader))
 			complete = false;
 	}
 	return complete;
-}
-
-/* Has it clients who count on getting everything, and no link? */
-static bool
-is_missed(int gateway)
-{
-	MsgWorkerSlot *slot = &msg_shared->slots[MSG_SLOT_GATEWAY(gateway)];
-
-	return links[gateway] == NULL &&
-		msg_worker_state(slot) == MSG_WORKER_RUNNING &&
-		!msg_worker_left_behind(slot);
-}
-
-/* It is told first, so that no client of its sees a gap. */
-static void
-leave_behind(int gateway)
-{
-	MsgWorkerSlot *slot = &msg_shared->slots[MSG_SLOT_GATEWAY(gateway)];
-
-	msg_worker_leave_behind(slot, true);
-	msg_worker_wake(slot);
-	if (links[gateway])
-		msg_link_close(links[gateway]);
-	links[gateway] = NULL;
-
-	ereport(WARNING,
-			errmsg("openhr_msg gateway %d does not respond, going on without it",
-				   gateway),
-			errdetail("When it responds again, its clients will connect again and read the tables."));
-}
-
-/* Has a wait, whose first look this may be, lasted too long? */
-static bool
-patience_ends(TimestampTz *since)
-{
-	TimestampTz now = GetCurrentTimestamp();
-
-	if (*since == 0)
-		*since = now;
-	return TimestampDifferenceExceeds(*since, now, GATEWAY_PATIENCE);
 }
 
 static void
 send_to_all(const event_header *event)
 {
 	for (int g = 0; g < msg_gateways; g++)
-		send_to(g, event);
+		send_to(&readers[g], event);
+}
+
+/*
+ * Go on without a gateway that does not move.  It is told before its link
+ * breaks, so that it knows of the gap before it has another one, and asks its
+ * clients to come back.
+ */
+static void
+leave_behind(Reader *reader)
+{
+	pg_atomic_fetch_add_u32(&reader->slot->left_behind, 1);
+	reader->left_behind = true;
+	if (reader->link)
+		msg_link_close(reader->link);
+	reader->link = NULL;
+	ereport(WARNING,
+			errmsg("openhr_msg gateway %d takes no events, the others go on without it",
+				   reader->slot->gateway),
+			errdetail("It has not moved for %d seconds.", PATIENCE / 1000));
 }
 
 /* The gateway is woken once a transaction. */
 static void
-send_to(int gateway, const event_header *event)
+send_to(Reader *reader, const event_header *event)
 {
 	TimestampTz since = 0;
 
-	while (links[gateway])
+	while (reader->link)
 	{
 		MsgLinkResult result;
 
 		if (event->action == EVENT_COMMIT)
-			result = msg_link_send(links[gateway], event->size, event);
+			result = msg_link_send(reader->link, event->size, event);
 		else
-			result = msg_link_put(links[gateway], event->size, event);
+			result = msg_link_put(reader->link, event->size, event);
 
 		switch (result)
 		{
 			case MSG_LINK_OK:
 				return;
 			case MSG_LINK_WOULD_BLOCK:
-				if (patience_ends(&since))
-					leave_behind(gateway);
-				else
-					wait_in_delivery(LINK_RECHECK);
+				if (since == 0)
+					since = GetCurrentTimestamp();
+				else if (!patience_lasts(since))
+				{
+					leave_behind(reader);
+					return;
+				}
+				wait_in_delivery(LINK_RECHECK);
 				break;
 			case MSG_LINK_BROKEN:
-				msg_link_close(links[gateway]);
-				links[gateway] = NULL;
+				msg_link_close(reader->link);
+				reader->link = NULL;
 				break;
 		}
 	}

@@ -25,13 +25,6 @@ extern void msg_worker_set_state(MsgWorkerState state);
 extern MsgWorkerState msg_worker_state(MsgWorkerSlot *slot);
 
 /*
- * The streamer leaves a gateway behind that does not take its events; the
- * gateway, which then lacks some, comes back when it has noticed.
- */
-extern void msg_worker_leave_behind(MsgWorkerSlot *slot, bool behind);
-extern bool msg_worker_left_behind(MsgWorkerSlot *slot);
-
-/*
  * Signals since the last call: reload on SIGHUP (true: settings may have
  * changed), exit on SIGTERM.  stop_workers() ends a connected worker by
  * SIGTERM; the next one parks before it connects.

@@ -48,6 +48,9 @@ extern PGDLLEXPORT int msg_max_slot_lag;	/* megabytes */
 
 extern void msg_define_settings(void);
 
+/* For a worker that has just connected. */
+extern PGDLLEXPORT void msg_settle_session(void);
+
 /* Kinds of workers; a slot in shared memory for each process. */
 typedef enum MsgWorkerKind
 {
@@ -75,7 +78,6 @@ typedef struct MsgWorkerSlot
 	pid_t		pid;			/* 0 when down */
 	MsgWorkerState state;
 	bool		connected;		/* may hold a connection to the database */
-	bool		left_behind;	/* gateway: the streamer goes on without it */
 	TimestampTz started_at;
 	Latch	   *latch;			/* NULL when down */
 
@@ -90,6 +92,12 @@ typedef struct MsgWorkerSlot
 
 	/* Starts that did not get to work yet; by the owner only. */
 	uint32		failures;
+
+	/*
+	 * Gateway: how many times the streamer went on without it, since it did
+	 * not take its events; by the streamer only.
+	 */
+	pg_atomic_uint32 left_behind;
 
 	/* Written by the owner only, read by status() without a lock. */
 	pg_atomic_uint64 connections;	/* gateway: open sockets */
@@ -151,8 +159,11 @@ extern void msg_require_preload(void);
 extern void msg_wakeup_init(void);
 extern void msg_wakeup_at_commit(void);
 
-/* The same for CREATE and DROP EXTENSION; nothing in another database. */
-extern void msg_extension_changed(void);
+/*
+ * The same for CREATE and DROP EXTENSION, before which the extension was this
+ * one (or none); nothing in another database.
+ */
+extern void msg_extension_changed(Oid before);
 extern bool msg_is_served_database(void);
 
 /* Set the latch of a worker, if it runs. */

@@ -67,7 +67,6 @@ put_row(ReturnSetInfo *result, MsgWorkerSlot *slot)
 {
 	pid_t		pid;
 	MsgWorkerState state;
-	bool		left_behind;
 	TimestampTz started_at;
 	uint64		position = pg_atomic_read_u64(&slot->position);
 	bool		is_gateway = slot->kind == MSG_GATEWAY;
@@ -75,7 +74,6 @@ put_row(ReturnSetInfo *result, MsgWorkerSlot *slot)
 	LWLockAcquire(msg_shared->lock, LW_SHARED);
 	pid = slot->pid;
 	state = slot->state;
-	left_behind = slot->left_behind;
 	started_at = slot->started_at;
 	LWLockRelease(msg_shared->lock);
 
@@ -84,7 +82,7 @@ put_row(ReturnSetInfo *result, MsgWorkerSlot *slot)
 		Int32GetDatum(slot->gateway),
 		Int32GetDatum(slot->number),
 		Int32GetDatum(pid),
-		CStringGetTextDatum(left_behind ? "stuck" : state_name(state)),
+		CStringGetTextDatum(state_name(state)),
 		TimestampTzGetDatum(started_at),
 		Int64GetDatum(pg_atomic_read_u64(&slot->connections)),
 		Int64GetDatum(pg_atomic_read_u64(&slot->channels)),

@@ -117,6 +117,8 @@ gather(route *r, list *bindings, uint32_t *effort)
 		if (b->filter == NULL ||
 			filter_matches(b->filter, &r->change, effort))
 			hit(r, b);
+		else if (change_failed(&r->change))
+			conn_cut(b->channel->conn, HUB_CLOSE_TRY_LATER, "out of memory");
 	}
 }
 

@@ -98,7 +98,7 @@ sub read_commits
 		$patience = 0;
 	}
 	my @lines = split /\n/, $unread, -1;
-	$unread = pop @lines;
+	$unread = pop(@lines) // '';
 	return map { $model->line($_) } @lines;
 }
 
@@ -191,7 +191,7 @@ my @socket_steps = (
 
 sub socket_step
 {
-	my $listener = ChatWriter::pick(@listeners) or return connect_listener();
+	my $listener = ChatWriter::pick(grep { !$_->{ended} } @listeners) or return connect_listener();
 	my @topics = grep { $_ ne 'marker' } $listener->settled_topics;
 
 	weighted(@socket_steps)->($listener, ChatWriter::pick(@topics));
