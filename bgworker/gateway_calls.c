@@ -119,8 +119,8 @@ msg_calls_receive(void)
 		if (e->link && e->ncalls > 0 && GetCurrentTimestamp() >= e->due)
 		{
 			ereport(WARNING,
-					errmsg("openhr_msg executor %d of gateway %d does not respond, going on without it",
-						   e->slot->number, e->slot->gateway));
+					errmsg("openhr_msg gateway %d gets no answer from executor %d, asking others",
+						   e->slot->gateway, e->slot->number));
 			lose_link(e);
 		}
 		if (e->link == NULL)

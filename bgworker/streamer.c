@@ -16,11 +16,7 @@
  * behind its first events waits, in a file, until all its memberships were sent
  * ahead (see event.h).
  *
- * A gateway that takes nothing for long stands still, and would hold up the
- * others' clients.  It is left behind: we go on without it until it has
- * noticed, has sent its clients away to read the tables, and has a new link.
- *
- * Three promises are made to any other gateway that serves clients:
+ * Three promises are made to a gateway that serves clients:
  * - It gets every transaction.  Before a transaction's first event we wait
  *	 until every running gateway has a link; a restart of ours therefore
  *	 leaves no gap in what its clients see.

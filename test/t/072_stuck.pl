@@ -29,14 +29,6 @@ sub pid_of
 		"SELECT pid FROM openhr_msg.status() WHERE $worker{$name}");
 }
 
-sub state_is
-{
-	my ($name, $state) = @_;
-
-	return $node->value("SELECT state = '$state' FROM openhr_msg.status()
-		WHERE $worker{$name}") eq 't';
-}
-
 sub epoch { return $node->value('SELECT openhr_msg.epoch()') }
 
 my $epoch = epoch();
@@ -60,38 +52,22 @@ foreach my $name (sort keys %worker)
 	is($ledger->joins, $joins, '... and nobody has to connect again');
 }
 
-# A gateway for good: the other one goes on without it.
+# A gateway for good: the other one goes on without it, in the same epoch.
 
 my $stuck = pid_of('a gateway');
-my $ana = $node->person('Ana');
-my $talk = $node->conversation($ana);
 my $empty = $node->conversation($node->person('Nobody'));
-my @clients = map { $node->subscribe($ana) } 1 .. 10;
 
 $ledger->start;
 kill 'STOP', $stuck;
 $node->value("INSERT INTO messages (conversation_id, content)
-	SELECT '$empty', repeat('x', 1000) FROM generate_series(1, 2000)");
-$node->wait_until(sub { state_is('a gateway', 'stuck') },
-	'the gateway is left behind');
-pass('a gateway that takes no events is shown to be stuck');
+	SELECT '$empty', repeat('x', 10000) FROM generate_series(1, 200)");
+$node->wait_for_log(qr/gateway 0 takes no events/);
 $ledger->flow;
-pass('... and the other one goes on');
-$node->say($talk, $ana, 'hello');
 kill 'CONT', $stuck;
-
-my ($went_on, $sent_away) = (0, 0);
-foreach my $ws (@clients)
-{
-	eval { $ws->next_event('postgres_changes'); $went_on++ };
-	$sent_away++ if $@ =~ /closed with 1012/;
-}
-cmp_ok($went_on, '>', 0, '... and its clients notice nothing');
-is($sent_away, 10 - $went_on, '... those of the stuck one connect again');
 $ledger->flow;
 $ledger->settle;
-$ledger->verify('a gateway that was stuck');
-is(epoch(), $epoch, 'the slot was never in danger');
+$ledger->verify('a gateway stands still for long');
+is(epoch(), $epoch, '... which does not endanger the slot');
 
 # An executor for good: the other one does its work.
 
@@ -99,7 +75,7 @@ my $executor = pid_of('an executor');
 my $items = [ { event => '*', schema => 'public' } ];
 
 kill 'STOP', $executor;
-@clients = map { $node->connect($node->person("Newcomer $_")) } 1 .. 20;
+my @clients = map { $node->connect($node->person("Newcomer $_")) } 1 .. 20;
 my @joins = map {
 	$_->push_event('realtime:all', 'phx_join',
 		{ config => { postgres_changes => $items } })
@@ -110,7 +86,7 @@ is_deeply(
 	[ grep { $_ ne 'ok' } map { $_->reply(shift @joins)->{status} } @clients ],
 	[], '... and another one answers them');
 kill 'CONT', $executor;
-$ledger->survives('an executor that was stuck', sub { });
+$ledger->survives('an executor stands still for long', sub { });
 
 $ledger->stop;
 $node->stop;
