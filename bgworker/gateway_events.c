@@ -67,6 +67,7 @@ static void learn(uint64 lsn);
 static void hand_on(void);
 static const event_header *kept_event(int i);
 static void drop_events(void);
+static void lose_link(void);
 
 void
 msg_events_init(hub *h)
@@ -103,13 +104,20 @@ msg_events_receive(bool one_transaction)
 			case MSG_LINK_BROKEN:
 
 				/* What is incomplete will come again. */
-				drop_events();
-				msg_link_close(stream);
-				stream = NULL;
+				lose_link();
 				return true;
 		}
 	}
 	return true;
+}
+
+static void
+lose_link(void)
+{
+	drop_events();
+	if (stream)
+		msg_link_close(stream);
+	stream = NULL;
 }
 
 bool
@@ -121,7 +129,7 @@ msg_events_connected(void)
 void
 msg_events_forget(void)
 {
-	drop_events();
+	lose_link();
 	hub_commit(receiver);
 	if (stream)
 		msg_link_close(stream);
@@ -129,6 +137,19 @@ msg_events_forget(void)
 	seen_lsn = 0;
 	seen_ordinal = 0;
 	learned_lsn = 0;
+}
+
+void
+msg_events_publish(int64_t now)
+{
+	const void *signal;
+	Size		len;
+
+	while ((signal = hub_outgoing(receiver, &len)) != NULL)
+	{
+		hub_signal(receiver, signal, len, now);
+		hub_sent(receiver);
+	}
 }
 
 /* True: it was a transaction's last. */

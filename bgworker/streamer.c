@@ -19,8 +19,7 @@
  * Three promises are made to a gateway that serves clients:
  * - It gets every transaction.  Before a transaction's first event we wait
  *	 until every running gateway has a link; a restart of ours therefore
- *	 leaves no gap in what its clients see.  Only one that does not move for
- *	 long is left behind, so that the others can go on; it is told so.
+ *	 leaves no gap in what its clients see.
  * - It gets it when others can see it.  A commit is in the WAL before it is
  *	 visible (much before, with synchronous replication), so we wait until the
  *	 transaction is no longer in progress.
@@ -430,13 +429,6 @@ attach_links(void)
 	return complete;
 }
 
-static void
-send_to_all(const event_header *event)
-{
-	for (int g = 0; g < msg_gateways; g++)
-		send_to(&readers[g], event);
-}
-
 /*
  * Go on without a gateway that does not move.  It is told before its link
  * breaks, so that it knows of the gap before it has another one, and asks its
@@ -454,6 +446,13 @@ leave_behind(Reader *reader)
 			errmsg("openhr_msg gateway %d takes no events, the others go on without it",
 				   reader->slot->gateway),
 			errdetail("It has not moved for %d seconds.", PATIENCE / 1000));
+}
+
+static void
+send_to_all(const event_header *event)
+{
+	for (int g = 0; g < msg_gateways; g++)
+		send_to(&readers[g], event);
 }
 
 /* The gateway is woken once a transaction. */

@@ -46,6 +46,7 @@ int			msg_max_queue_bytes = 0;
 int			msg_rate_limit = 0;
 int			msg_rate_limit_window = 0;
 bool		msg_public_channels = false;
+int			msg_presence_grace = 0;
 int			msg_max_slot_lag = 0;
 
 static bool check_database(char **newval, void **extra, GucSource source);
@@ -148,6 +149,10 @@ static const Setting settings[] = {
 		"Allows broadcast and presence on topics of no conversation.",
 		PGC_SIGHUP, 0,
 	FLAG(msg_public_channels, false)},
+	{"openhr_msg.presence_grace",
+		"Time for which a lost connection is still shown as present.",
+		PGC_SIGHUP, GUC_UNIT_S,
+	NUMBER(msg_presence_grace, 5, 0, 3600)},
 	{"openhr_msg.max_slot_lag",
 		"WAL that the replication slot may hold back before it is dropped.",
 		PGC_SIGHUP, GUC_UNIT_MB,
