@@ -8,17 +8,18 @@
  * a process that decodes is left out of other sessions' snapshots, so what it
  * wrote would be lost.
  *
- * It keeps nothing.  The plugin calls deliver() for each event, and deliver()
- * returns when the event is in every gateway's queue; a gateway that does not
- * take it makes us wait, and the slot holds the rest.  So whenever decoding
- * has come to the end of the WAL, everything before that place is delivered,
- * and is confirmed.
+ * It keeps nothing behind a commit.  The plugin calls deliver() for each event,
+ * and deliver() returns when the event is in every gateway's queue; a gateway
+ * that does not take it makes us wait, and the slot holds the rest.  So
+ * whenever decoding has come to the end of the WAL, everything before that
+ * place is delivered, and is confirmed.  Only what a large transaction has
+ * behind its first events waits, in a file, until all its memberships were sent
+ * ahead (see event.h).
  *
  * Three promises are made to a gateway that serves clients:
  * - It gets every transaction.  Before a transaction's first event we wait
  *	 until every running gateway has a link; a restart of ours therefore
- *	 leaves no gap in what its clients see.  Only one that does not move for
- *	 long is left behind, so that the others can go on; it is told so.
+ *	 leaves no gap in what its clients see.
  * - It gets it when others can see it.  A commit is in the WAL before it is
  *	 visible (much before, with synchronous replication), so we wait until the
  *	 transaction is no longer in progress.
@@ -45,9 +46,11 @@
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
+#include "attempts.h"
 #include "event.h"
 #include "link.h"
 #include "slot.h"
+#include "spool.h"
 #include "wal.h"
 #include "worker.h"
 
@@ -82,6 +85,10 @@ static Reader *readers;			/* one for each gateway */
 static uint32 extension_seen;	/* of msg_shared->extension_changes */
 static TimestampTz flush_due = 0;	/* 0: nothing to flush */
 
+/* Of the transaction under way, what was sent as it came. */
+static int	head_events;
+static Size head_bytes;
+
 static void allow_output_plugin(void);
 static bool extension_has_changed(void);
 static bool ready_to_stream(void);
@@ -92,6 +99,8 @@ static void prepare(LogicalDecodingContext *ctx, XLogRecPtr lsn,
 					TransactionId xid, bool last_write);
 static void deliver(LogicalDecodingContext *ctx, XLogRecPtr lsn,
 					TransactionId xid, bool last_write);
+static bool belongs_to_head(const event_header *event);
+static bool changes_sight(const event_header *event);
 static void await_visible(TransactionId xid);
 static void await_links(void);
 static bool patience_lasts(TimestampTz since);
@@ -99,6 +108,7 @@ static bool is_missing(Reader *reader);
 static bool attach_links(void);
 static void leave_behind(Reader *reader);
 static void wait_in_delivery(long timeout);
+static void send_to_all(const event_header *event);
 static void send_to(Reader *reader, const event_header *event);
 
 void
@@ -106,6 +116,9 @@ msg_streamer_main(Datum arg)
 {
 	msg_worker_start(DatumGetInt32(arg));
 	allow_output_plugin();
+
+	/* It is for queries, not for what keeps us from being stuck. */
+	SetConfigOption("temp_file_limit", "-1", PGC_SUSET, PGC_S_OVERRIDE);
 	MemoryContextSwitchTo(TopMemoryContext);
 	readers = palloc0(msg_gateways * sizeof(Reader));
 	for (int g = 0; g < msg_gateways; g++)
@@ -205,6 +218,7 @@ stream(LogicalDecodingContext *ctx)
 		/* On a busy server there may always be something to decode. */
 		if (!running && (!decoded || ctx->reader->EndRecPtr >= backlog))
 		{
+			msg_attempt_succeeds();
 			msg_worker_set_state(MSG_WORKER_RUNNING);
 			running = true;
 		}
@@ -291,7 +305,7 @@ static void
 deliver(LogicalDecodingContext *ctx, XLogRecPtr lsn, TransactionId xid,
 		bool last_write)
 {
-	const event_header *event = (const event_header *) ctx->out->data;
+	event_header *event = (event_header *) ctx->out->data;
 
 	Assert(event->magic == EVENT_MAGIC && event->size == ctx->out->len);
 
@@ -299,15 +313,52 @@ deliver(LogicalDecodingContext *ctx, XLogRecPtr lsn, TransactionId xid,
 	{
 		await_visible(event->xid);
 		await_links();
+		head_events = 0;
+		head_bytes = 0;
 	}
 
-	for (int g = 0; g < msg_gateways; g++)
-		send_to(&readers[g], event);
+	if (event->action == EVENT_COMMIT)
+	{
+		msg_spool_replay(send_to_all);
+		send_to_all(event);
+	}
+	else if (belongs_to_head(event))
+		send_to_all(event);
+	else
+	{
+		msg_spool_put(event);
+		event->flags |= EVENT_AHEAD;
+		if (changes_sight(event))
+			send_to_all(event);
+	}
 
 	pg_atomic_write_u64(&msg_worker->events,
 						pg_atomic_read_u64(&msg_worker->events) + 1);
 	if (event->action == EVENT_COMMIT)
 		pg_atomic_write_u64(&msg_worker->position, event->commit_lsn);
+}
+
+/* One that does not fit is the end of the head, whatever follows. */
+static bool
+belongs_to_head(const event_header *event)
+{
+	if (head_events < EVENT_HEAD_EVENTS &&
+		head_bytes + event->size <= EVENT_HEAD_BYTES)
+	{
+		head_events++;
+		head_bytes += MAXALIGN(event->size);
+		return true;
+	}
+	head_events = EVENT_HEAD_EVENTS;
+	return false;
+}
+
+static bool
+changes_sight(const event_header *event)
+{
+	return event->action == EVENT_TRUNCATE ||
+		(event->table == EVENT_PARTICIPANTS &&
+		 event->action != EVENT_UPDATE);
 }
 
 /*
@@ -395,6 +446,13 @@ leave_behind(Reader *reader)
 			errmsg("openhr_msg gateway %d takes no events, the others go on without it",
 				   reader->slot->gateway),
 			errdetail("It has not moved for %d seconds.", PATIENCE / 1000));
+}
+
+static void
+send_to_all(const event_header *event)
+{
+	for (int g = 0; g < msg_gateways; g++)
+		send_to(&readers[g], event);
 }
 
 /* The gateway is woken once a transaction. */

@@ -28,6 +28,7 @@
 
 #include "compat.h"
 #include "identity.h"
+#include "log.h"
 #include "openhr_msg.h"
 
 #define RESTART_SECONDS		1
@@ -46,6 +47,7 @@ _PG_init(void)
 {
 	msg_define_settings();
 	msg_identity_init();
+	msg_log_init();
 
 	if (!process_shared_preload_libraries_in_progress)
 		return;

@@ -43,6 +43,8 @@ extern PGDLLEXPORT int msg_max_message_bytes;	/* bytes */
 extern PGDLLEXPORT int msg_max_queue_bytes; /* bytes, per connection */
 extern PGDLLEXPORT int msg_rate_limit;	/* messages per window, 0 = none */
 extern PGDLLEXPORT int msg_rate_limit_window;	/* seconds */
+extern PGDLLEXPORT bool msg_public_channels;
+extern PGDLLEXPORT int msg_presence_grace;	/* seconds */
 extern PGDLLEXPORT int msg_max_slot_lag;	/* megabytes */
 
 extern void msg_define_settings(void);
@@ -94,9 +96,11 @@ typedef struct MsgWorkerSlot
 
 	/*
 	 * Gateway: how many times the streamer went on without it, since it did
-	 * not take its events; by the streamer only.
+	 * not take its events; by the streamer only.  And how many of these it
+	 * knows of; by itself only.  It is stuck while they differ.
 	 */
 	pg_atomic_uint32 left_behind;
+	pg_atomic_uint32 left_behind_seen;
 
 	/* Written by the owner only, read by status() without a lock. */
 	pg_atomic_uint64 connections;	/* gateway: open sockets */
@@ -135,13 +139,6 @@ typedef struct MsgShared
 
 	/* Highest commit of ours that may not be flushed yet (async commit). */
 	pg_atomic_uint64 flush_target;
-
-	/*
-	 * Where decoding failed last, and how many times in a row; by the
-	 * streamer only, here because the failure ends it.
-	 */
-	XLogRecPtr	failed_at;
-	int			failed_times;
 
 	int			nslots;
 	MsgWorkerSlot slots[FLEXIBLE_ARRAY_MEMBER];

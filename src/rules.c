@@ -48,11 +48,11 @@
 
 #include "compat.h"
 #include "identity.h"
+#include "log.h"
 #include "rules.h"
 
 static int	internal = 0;
 
-static void hide_statement(void *arg);
 static Oid	function_owner(Oid function);
 static const char *search_path_with(const char *schema);
 static int	column_number(const RuleRow *row, const char *name);
@@ -93,13 +93,10 @@ rule_run(FunctionCallInfo fcinfo, Rule rule)
 	int			sec_context;
 	const char *path;
 	int			nest_level = 0;
-	ErrorContextCallback context = {
-		.callback = hide_statement,
-		.previous = error_context_stack,
-	};
 	Datum		result;
 
 	rule_start(&row, fcinfo);
+	msg_hide_statement();
 	if (trigger->tg_trigger->tgnargs != 1)
 		elog(ERROR, "trigger \"%s\" has no argument",
 			 trigger->tg_trigger->tgname);
@@ -118,12 +115,9 @@ rule_run(FunctionCallInfo fcinfo, Rule rule)
 								 false);
 	}
 
-	/* The statement may hold the text of a message: keep it out of the log. */
-	error_context_stack = &context;
 	SPI_connect();
 	result = rule(&row);
 	SPI_finish();
-	error_context_stack = context.previous;
 
 	if (nest_level > 0)
 	{
@@ -131,12 +125,6 @@ rule_run(FunctionCallInfo fcinfo, Rule rule)
 		SetUserIdAndSecContext(user, sec_context);
 	}
 	return result;
-}
-
-static void
-hide_statement(void *arg)
-{
-	errhidestmt(true);
 }
 
 static Oid

@@ -202,7 +202,7 @@ check_message(const RuleRow *row, bool is_service)
 		return;
 	msg_check_content(content, type);
 	if (metadata != NULL)
-		msg_check_metadata(DatumGetJsonbP(*metadata));
+		msg_check_object(DatumGetJsonbP(*metadata), "metadata");
 	if (key != NULL)
 		msg_check_key(key);
 }
@@ -583,7 +583,7 @@ edit_message(RuleRow *row)
 		rule_set_null(row, "metadata");
 	else
 	{
-		msg_check_metadata(DatumGetJsonbP(*metadata));
+		msg_check_object(DatumGetJsonbP(*metadata), "metadata");
 		rule_set(row, "metadata", *metadata);
 	}
 	rule_set(row, "is_edited", BoolGetDatum(true));

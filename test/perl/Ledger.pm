@@ -55,19 +55,19 @@ package Ledger;
 use strict;
 use warnings;
 
-use IPC::Open2;
-use IPC::Run;
 use JSON::PP;
-use List::Util qw(all max);
+use LedgerClient;
+use List::Util qw(all sum);
 use POSIX qw(WNOHANG);
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
-use WebSocket;
 
 # How long to wait for what may be wrong; verify() then tells what is.
 our $PATIENCE = 90;
 
+my $messages =
+  'SELECT id, conversation_id, seq, version, content FROM messages';
 my $json = JSON::PP->new->canonical->utf8;
 my @ledgers;
 
@@ -162,8 +162,8 @@ sub start
 	my ($self) = @_;
 
 	$self->{round}++;
-	$_->{pid} //= $self->_fork(\&_read, $_) foreach @{ $self->{readers} };
-	$_->{pid} //= $self->_fork(\&_write, $_) foreach @{ $self->{writers} };
+	$_->{pid} //= $self->_fork(\&LedgerClient::run_reader, $_) foreach @{ $self->{readers} };
+	$_->{pid} //= $self->_fork(\&LedgerClient::run_writer, $_) foreach @{ $self->{writers} };
 	$self->flow;
 	return;
 }
@@ -259,8 +259,7 @@ Five tests; to be called when things have settled.
 sub verify
 {
 	my ($self, $name) = @_;
-	my @rows = $self->_rows($self->{node}->connstr('postgres'),
-		$self->_select_messages);
+	my @rows = LedgerClient::rows($self->{node}, $messages);
 
 	$self->_read_journals;
 	_none([ $self->_lost(@rows) ], "$name: nothing acknowledged is lost");
@@ -291,6 +290,22 @@ sub survives
 	$self->settle;
 	$self->verify($name);
 	return;
+}
+
+=pod
+
+=item $ledger->joins
+
+How many times the readers have connected so far, together.
+
+=cut
+
+sub joins
+{
+	my ($self) = @_;
+
+	$self->_read_journals;
+	return sum(map { $_->{joins} // 0 } @{ $self->{readers} });
 }
 
 =pod
@@ -329,11 +344,6 @@ sub _none
 	return;
 }
 
-sub _select_messages
-{
-	return 'SELECT id, conversation_id, seq, version, content FROM messages';
-}
-
 # Acknowledged messages that are not there as they were acknowledged.  Beyond
 # that, one may have been changed by a statement that was not acknowledged.
 sub _lost
@@ -368,8 +378,8 @@ sub _doubled
 sub _differs
 {
 	my ($self, $reader) = @_;
-	my %visible = map { _show($_) => 1 } $self->_rows_of($reader->{profile},
-		$self->_select_messages);
+	my %visible = map { _show($_) => 1 } LedgerClient::rows($self->{node},
+		$messages, $reader->{profile});
 	my %list = map { _show($_) => 1 } values %{ $reader->{list} };
 
 	return (map { "$reader->{name} lacks $_" }
@@ -387,7 +397,7 @@ sub _lies
 {
 	my ($self) = @_;
 	my $connected = @{ $self->{readers} };
-	my @workers = $self->_rows($self->{node}->connstr('postgres'), q{
+	my @workers = LedgerClient::rows($self->{node}, q{
 		SELECT worker, s.pid, s.state, connections,
 			a.backend_type = 'openhr_msg ' || worker AS alive,
 			worker <> 'streamer' OR EXISTS (
@@ -409,38 +419,6 @@ sub _lies
 	}
 	push @lies, "$connected connections are missing" if $connected > 0;
 	return @lies;
-}
-
-# Rows of a query, as hashes.
-sub _rows
-{
-	my ($self, $connstr, $query, $prelude) = @_;
-	my ($stdout, $stderr);
-
-	IPC::Run::run(
-		[
-			'psql', qw(-X -q -A -t -v ON_ERROR_STOP=1 -d), $connstr, '-c',
-			($prelude // '') . "SELECT to_json(row) FROM ($query) AS row"
-		],
-		'>', \$stdout, '2>', \$stderr) or die $stderr;
-	return map { $json->decode($_) } split /\n/, $stdout;
-}
-
-sub _rows_of
-{
-	my ($self, $profile, $query) = @_;
-
-	return $self->_rows($self->{node}->connstr('postgres'),
-		$query, _become($profile));
-}
-
-sub _become
-{
-	my ($profile) = @_;
-
-	return qq{SET request.jwt.claims =
-		'{"role": "authenticated", "sub": "$profile"}';
-		SET ROLE authenticated;};
 }
 
 # Journals: one JSON object a line
@@ -482,6 +460,7 @@ sub _take
 	elsif ($how eq 'joined')
 	{
 		$child->{last} = {};
+		$child->{joins}++;
 	}
 	elsif ($how eq 'frame' || $how eq 'read')
 	{
@@ -520,18 +499,8 @@ sub _fork
 	return $pid if $pid;
 
 	# No clean-up of the test's is for this process.
-	eval { $self->$code($child); 1 } or print STDERR "$child->{name}: $@";
+	eval { $code->($self, $child); 1 } or print STDERR "$child->{name}: $@";
 	POSIX::_exit(0);
-}
-
-sub _note
-{
-	my ($child, $how, %entry) = @_;
-
-	open my $out, '>>', $child->{path} or die "$child->{path}: $!";
-	syswrite $out, $json->encode({ how => $how, %entry }) . "\n";
-	close $out;
-	return;
 }
 
 # End children by a signal, and those that do not obey.
@@ -551,170 +520,6 @@ sub _end
 		delete $child->{pid};
 	}
 	return;
-}
-
-# A writer's life, until SIGTERM: the statement under way is waited for.
-sub _write
-{
-	my ($self, $writer) = @_;
-	my $retries = $writer->{number} % 2 == 0;
-	my $stopped = 0;
-	my ($session, $message, $last, $count);
-
-	local $SIG{TERM} = sub { $stopped = 1 };
-	local $SIG{PIPE} = 'IGNORE';
-	until ($stopped)
-	{
-		$session //= $self->_session($writer->{profile});
-		$message //= $self->_compose($writer, ++$count, $last);
-		my @row = _ask($session, $message->{sql});
-
-		if (@row)
-		{
-			$last = {
-				conversation_id => $message->{conversation_id},
-				content => $message->{content},
-				id => $row[0],
-				seq => $row[1],
-				version => $row[2]
-			};
-			_note($writer, 'acknowledged', %$last);
-		}
-		else
-		{
-			undef $session;
-		}
-		undef $message if @row || !$retries;
-		sleep(@row ? $self->{pause} : 0.2);
-	}
-	return;
-}
-
-# What a writer says next: something new, or a change of what was last.
-sub _compose
-{
-	my ($self, $writer, $count, $last) = @_;
-	my $message = {
-		content => "$writer->{name}.$self->{round}.$count",
-		conversation_id => $count % 3 ? $self->{hall} : $self->{den}
-	};
-
-	if ($last && $count % 5 == 0)
-	{
-		$message = { %$last, content => "$last->{content} changed" };
-		$message->{sql} =
-		  "openhr_msg.edit_message('$last->{id}', '$message->{content}')";
-	}
-	else
-	{
-		my $values = "'$message->{conversation_id}', '$message->{content}'";
-
-		$message->{sql} =
-		  $writer->{number} % 2 == 0
-		  ? "openhr_msg.send_message($values,
-				client_message_id => '$message->{content}')"
-		  : "INSERT INTO messages (conversation_id, content, sender_profile_id)
-			VALUES ($values, '$writer->{profile}') RETURNING id, seq, version";
-	}
-	$message->{sql} = "SELECT id, seq, version FROM $message->{sql}"
-	  unless $message->{sql} =~ /^INSERT/;
-	return $message;
-}
-
-# A psql that acts for a profile, as its two ends; any error ends it.
-sub _session
-{
-	my ($self, $profile) = @_;
-	my ($in, $out);
-
-	waitpid -1, WNOHANG;
-	open2($out, $in, 'psql', qw(-X -q -A -t -v ON_ERROR_STOP=1 -d),
-		$self->{node}->connstr('postgres'));
-	$in->autoflush;
-	print $in _become($profile), "\n";
-	return [ $in, $out ];
-}
-
-# The row that a statement returns; an empty list when it fails.
-sub _ask
-{
-	my ($session, $sql) = @_;
-	my ($in, $out) = @$session;
-	my $line;
-
-	return unless print $in "$sql;\n";
-	$line = <$out> // return;
-	chomp $line;
-	return split /\|/, $line;
-}
-
-# A reader's life, until it is killed.
-sub _read
-{
-	my ($self, $reader) = @_;
-	my $pause = 0.05;
-
-	$WebSocket::PATIENCE = $self->{patience};
-	for (;;)
-	{
-		my $ws = eval { $self->{node}->subscribe($reader->{profile}) };
-
-		if ($ws && eval { $self->_catch_up($reader); 1 })
-		{
-			$pause = 0.05;
-			$self->_follow($reader, $ws);
-		}
-		_note($reader, 'cut', why => $@ =~ s/ at .*//sr);
-		sleep $pause;
-		$pause = $pause < 1 ? $pause * 2 : 1;
-	}
-}
-
-# Read what is later than what is known; the connection has been joined.
-sub _catch_up
-{
-	my ($self, $reader) = @_;
-	my $page = 100;
-
-	_note($reader, 'joined');
-	foreach my $conversation (sort keys %{ $reader->{known} })
-	{
-		my $known = \$reader->{known}{$conversation};
-		my @rows;
-
-		do
-		{
-			@rows = $self->_rows_of($reader->{profile}, "
-				SELECT id, conversation_id, seq, version, content
-				FROM openhr_msg.list_changes('$conversation', $$known, $page)");
-			_note($reader, 'read', %$_) foreach @rows;
-			$$known = $rows[-1]{version} if @rows;
-		} while (@rows == $page);
-	}
-	return;
-}
-
-# Follow a connection until it is cut; leaves the reason in $@.
-sub _follow
-{
-	my ($self, $reader, $ws) = @_;
-
-	for (;;)
-	{
-		my $change = eval { $ws->next_event('postgres_changes') };
-
-		if ($change)
-		{
-			my %row = %{ $change->{data}{record} // next };
-			my $known = \$reader->{known}{ $row{conversation_id} };
-
-			$$known = max($$known // 0, $row{version});
-			_note($reader, 'frame', map { $_ => $row{$_} }
-				  qw(id conversation_id seq version content));
-			next;
-		}
-		return unless $@ =~ /in time/ && eval { $ws->heartbeat };
-	}
 }
 
 1;
