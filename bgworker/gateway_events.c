@@ -5,13 +5,19 @@
  *
  * The streamer sends a transaction's events one after the other, and then
  * EVENT_COMMIT.  They are kept until that has come, because who may see an
- * event is decided by the memberships at the commit.  A transaction that is
- * too large for that is handed on in pieces.
+ * event is decided by the memberships at the commit.  Of a transaction that is
+ * too large for that, the memberships come ahead (EVENT_AHEAD), and then the
+ * rest is handed on in pieces.
  *
  * A streamer that was restarted goes on where the slot was confirmed, which
  * is somewhat before the place where it ended, and it sends its transaction
  * again from the beginning.  So what has been handed on already is told by
- * its position, commit LSN and ordinal, which only grows.
+ * its position, commit LSN and ordinal, which only grows.  Memberships may be
+ * learned anew as long as nothing was handed on: the last word counts.
+ *
+ * When events were missed, the link is made anew, too.  No client is served
+ * until the streamer has attached that (msg_events_connected()), so what it
+ * reads from the tables meets what comes over the link without a gap.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,9 +34,9 @@
 
 #define QUEUE_SIZE		(1024 * 1024)
 
-/* A piece of a transaction. */
-#define MAX_EVENTS		1000
-#define MAX_BYTES		(4 * 1024 * 1024)
+/* A piece of a transaction; the first one holds all that comes as it is. */
+#define MAX_EVENTS		EVENT_HEAD_EVENTS
+#define MAX_BYTES		EVENT_HEAD_BYTES
 
 /* Memory that is kept for the next transaction. */
 #define KEEP_BYTES		(256 * 1024)
@@ -51,9 +57,17 @@ static int	nevents = 0;
 static uint64 seen_lsn = 0;
 static uint32 seen_ordinal = 0;
 
-static void take_event(const event_header *event, Size len);
+/* The transaction whose kept events the hub has learned from. */
+static uint64 learned_lsn = 0;
+
+static bool take_event(const event_header *event, Size len);
+static void commit(const event_header *event);
+static void keep(const event_header *event);
+static void learn(uint64 lsn);
 static void hand_on(void);
+static const event_header *kept_event(int i);
 static void drop_events(void);
+static void lose_link(void);
 
 void
 msg_events_init(hub *h)
@@ -66,7 +80,7 @@ msg_events_init(hub *h)
 }
 
 bool
-msg_events_receive(void)
+msg_events_receive(bool one_transaction)
 {
 	const hub_stats *stats = hub_get_stats(receiver);
 	uint64		most_frames = stats->frames + FRAMES_A_TURN;
@@ -82,20 +96,28 @@ msg_events_receive(void)
 		switch (msg_link_receive(stream, &len, &data))
 		{
 			case MSG_LINK_OK:
-				take_event(data, len);
+				if (take_event(data, len) && one_transaction)
+					return true;
 				break;
 			case MSG_LINK_WOULD_BLOCK:
 				return false;
 			case MSG_LINK_BROKEN:
 
 				/* What is incomplete will come again. */
-				drop_events();
-				msg_link_close(stream);
-				stream = NULL;
+				lose_link();
 				return true;
 		}
 	}
 	return true;
+}
+
+static void
+lose_link(void)
+{
+	drop_events();
+	if (stream)
+		msg_link_close(stream);
+	stream = NULL;
 }
 
 bool
@@ -107,12 +129,31 @@ msg_events_connected(void)
 void
 msg_events_forget(void)
 {
-	drop_events();
+	lose_link();
+	hub_commit(receiver);
+	if (stream)
+		msg_link_close(stream);
+	stream = NULL;
 	seen_lsn = 0;
 	seen_ordinal = 0;
+	learned_lsn = 0;
 }
 
-static void
+void
+msg_events_publish(int64_t now)
+{
+	const void *signal;
+	Size		len;
+
+	while ((signal = hub_outgoing(receiver, &len)) != NULL)
+	{
+		hub_signal(receiver, signal, len, now);
+		hub_sent(receiver);
+	}
+}
+
+/* True: it was a transaction's last. */
+static bool
 take_event(const event_header *event, Size len)
 {
 	if (!hub_event_valid(event, len))
@@ -120,23 +161,59 @@ take_event(const event_header *event, Size len)
 
 	if (event->commit_lsn < seen_lsn ||
 		(event->commit_lsn == seen_lsn && event->ordinal <= seen_ordinal))
-		return;
+		return false;
 
 	if (event->action == EVENT_COMMIT)
 	{
-		hand_on();
-		seen_lsn = event->commit_lsn;
-		seen_ordinal = event->ordinal;
-		pg_atomic_write_u64(&msg_worker->position, seen_lsn);
-		return;
+		commit(event);
+		return true;
 	}
+	if ((event->flags & EVENT_AHEAD) == 0)
+		keep(event);
+	else if (event->commit_lsn > seen_lsn)
+	{
+		learn(event->commit_lsn);
+		hub_learn(receiver, event);
+	}
+	return false;
+}
 
-	if (nevents == MAX_EVENTS || (Size) bytes.len + len > MAX_BYTES)
+static void
+commit(const event_header *event)
+{
+	hand_on();
+	hub_commit(receiver);
+	seen_lsn = event->commit_lsn;
+	seen_ordinal = event->ordinal;
+	pg_atomic_write_u64(&msg_worker->position, seen_lsn);
+}
+
+static void
+keep(const event_header *event)
+{
+	if (nevents == MAX_EVENTS || (Size) bytes.len + event->size > MAX_BYTES)
 		hand_on();
 	offsets[nevents++] = bytes.len;
-	appendBinaryStringInfo(&bytes, (const char *) event, len);
+	appendBinaryStringInfo(&bytes, (const char *) event, event->size);
 	enlargeStringInfo(&bytes, MAXIMUM_ALIGNOF);
 	bytes.len = MAXALIGN(bytes.len);
+}
+
+static const event_header *
+kept_event(int i)
+{
+	return (const event_header *) (bytes.data + offsets[i]);
+}
+
+/* The first events of a transaction, once; what comes behind comes ahead. */
+static void
+learn(uint64 lsn)
+{
+	if (learned_lsn == lsn)
+		return;
+	for (int i = 0; i < nevents; i++)
+		hub_learn(receiver, kept_event(i));
+	learned_lsn = lsn;
 }
 
 static void
@@ -148,10 +225,11 @@ hand_on(void)
 		return;
 
 	for (int i = 0; i < nevents; i++)
-		events[i] = (const event_header *) (bytes.data + offsets[i]);
-	seen_lsn = events[nevents - 1]->commit_lsn;
-	seen_ordinal = events[nevents - 1]->ordinal;
-	hub_apply(receiver, events, nevents);
+		events[i] = kept_event(i);
+	learn(kept_event(0)->commit_lsn);
+	seen_lsn = kept_event(nevents - 1)->commit_lsn;
+	seen_ordinal = kept_event(nevents - 1)->ordinal;
+	hub_route(receiver, events, nevents);
 	drop_events();
 }
 

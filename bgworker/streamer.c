@@ -8,11 +8,13 @@
  * a process that decodes is left out of other sessions' snapshots, so what it
  * wrote would be lost.
  *
- * It keeps nothing.  The plugin calls deliver() for each event, and deliver()
- * returns when the event is in every gateway's queue; a gateway that does not
- * take it makes us wait, and the slot holds the rest.  So whenever decoding
- * has come to the end of the WAL, everything before that place is delivered,
- * and is confirmed.
+ * It keeps nothing behind a commit.  The plugin calls deliver() for each event,
+ * and deliver() returns when the event is in every gateway's queue; a gateway
+ * that does not take it makes us wait, and the slot holds the rest.  So
+ * whenever decoding has come to the end of the WAL, everything before that
+ * place is delivered, and is confirmed.  Only what a large transaction has
+ * behind its first events waits, in a file, until all its memberships were sent
+ * ahead (see event.h).
  *
  * Three promises are made to a gateway that serves clients:
  * - It gets every transaction.  Before a transaction's first event we wait
@@ -44,9 +46,11 @@
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
+#include "attempts.h"
 #include "event.h"
 #include "link.h"
 #include "slot.h"
+#include "spool.h"
 #include "wal.h"
 #include "worker.h"
 
@@ -66,9 +70,24 @@
 #define MAX_VISIBLE_WAIT	100
 #define LINK_RECHECK		1000
 
-static MsgLink **links;			/* one for each gateway, or NULL */
+/* How long one gateway may keep the others waiting. */
+#define PATIENCE			10000
+
+/* A gateway as seen from here. */
+typedef struct Reader
+{
+	MsgWorkerSlot *slot;
+	MsgLink    *link;			/* or NULL */
+	bool		left_behind;	/* do not wait for it until it has a link */
+} Reader;
+
+static Reader *readers;			/* one for each gateway */
 static uint32 extension_seen;	/* of msg_shared->extension_changes */
 static TimestampTz flush_due = 0;	/* 0: nothing to flush */
+
+/* Of the transaction under way, what was sent as it came. */
+static int	head_events;
+static Size head_bytes;
 
 static void allow_output_plugin(void);
 static bool extension_has_changed(void);
@@ -80,19 +99,30 @@ static void prepare(LogicalDecodingContext *ctx, XLogRecPtr lsn,
 					TransactionId xid, bool last_write);
 static void deliver(LogicalDecodingContext *ctx, XLogRecPtr lsn,
 					TransactionId xid, bool last_write);
+static bool belongs_to_head(const event_header *event);
+static bool changes_sight(const event_header *event);
 static void await_visible(TransactionId xid);
 static void await_links(void);
+static bool patience_lasts(TimestampTz since);
+static bool is_missing(Reader *reader);
 static bool attach_links(void);
+static void leave_behind(Reader *reader);
 static void wait_in_delivery(long timeout);
-static void send_to(int gateway, const event_header *event);
+static void send_to_all(const event_header *event);
+static void send_to(Reader *reader, const event_header *event);
 
 void
 msg_streamer_main(Datum arg)
 {
 	msg_worker_start(DatumGetInt32(arg));
 	allow_output_plugin();
+
+	/* It is for queries, not for what keeps us from being stuck. */
+	SetConfigOption("temp_file_limit", "-1", PGC_SUSET, PGC_S_OVERRIDE);
 	MemoryContextSwitchTo(TopMemoryContext);
-	links = palloc0(msg_gateways * sizeof(MsgLink *));
+	readers = palloc0(msg_gateways * sizeof(Reader));
+	for (int g = 0; g < msg_gateways; g++)
+		readers[g].slot = &msg_shared->slots[MSG_SLOT_GATEWAY(g)];
 
 	/* Slot creation waits for transactions by their locks. */
 	CurrentResourceOwner = ResourceOwnerCreate(NULL, "openhr_msg streamer");
@@ -188,6 +218,7 @@ stream(LogicalDecodingContext *ctx)
 		/* On a busy server there may always be something to decode. */
 		if (!running && (!decoded || ctx->reader->EndRecPtr >= backlog))
 		{
+			msg_attempt_succeeds();
 			msg_worker_set_state(MSG_WORKER_RUNNING);
 			running = true;
 		}
@@ -274,7 +305,7 @@ static void
 deliver(LogicalDecodingContext *ctx, XLogRecPtr lsn, TransactionId xid,
 		bool last_write)
 {
-	const event_header *event = (const event_header *) ctx->out->data;
+	event_header *event = (event_header *) ctx->out->data;
 
 	Assert(event->magic == EVENT_MAGIC && event->size == ctx->out->len);
 
@@ -282,15 +313,52 @@ deliver(LogicalDecodingContext *ctx, XLogRecPtr lsn, TransactionId xid,
 	{
 		await_visible(event->xid);
 		await_links();
+		head_events = 0;
+		head_bytes = 0;
 	}
 
-	for (int g = 0; g < msg_gateways; g++)
-		send_to(g, event);
+	if (event->action == EVENT_COMMIT)
+	{
+		msg_spool_replay(send_to_all);
+		send_to_all(event);
+	}
+	else if (belongs_to_head(event))
+		send_to_all(event);
+	else
+	{
+		msg_spool_put(event);
+		event->flags |= EVENT_AHEAD;
+		if (changes_sight(event))
+			send_to_all(event);
+	}
 
 	pg_atomic_write_u64(&msg_worker->events,
 						pg_atomic_read_u64(&msg_worker->events) + 1);
 	if (event->action == EVENT_COMMIT)
 		pg_atomic_write_u64(&msg_worker->position, event->commit_lsn);
+}
+
+/* One that does not fit is the end of the head, whatever follows. */
+static bool
+belongs_to_head(const event_header *event)
+{
+	if (head_events < EVENT_HEAD_EVENTS &&
+		head_bytes + event->size <= EVENT_HEAD_BYTES)
+	{
+		head_events++;
+		head_bytes += MAXALIGN(event->size);
+		return true;
+	}
+	head_events = EVENT_HEAD_EVENTS;
+	return false;
+}
+
+static bool
+changes_sight(const event_header *event)
+{
+	return event->action == EVENT_TRUNCATE ||
+		(event->table == EVENT_PARTICIPANTS &&
+		 event->action != EVENT_UPDATE);
 }
 
 /*
@@ -313,8 +381,33 @@ await_visible(TransactionId xid)
 static void
 await_links(void)
 {
+	TimestampTz since = GetCurrentTimestamp();
+
 	while (!attach_links())
-		wait_in_delivery(LINK_RECHECK);
+	{
+		if (patience_lasts(since))
+		{
+			wait_in_delivery(LINK_RECHECK);
+			continue;
+		}
+		for (int g = 0; g < msg_gateways; g++)
+			if (is_missing(&readers[g]))
+				leave_behind(&readers[g]);
+	}
+}
+
+static bool
+patience_lasts(TimestampTz since)
+{
+	return !TimestampDifferenceExceeds(since, GetCurrentTimestamp(), PATIENCE);
+}
+
+/* Must we wait for this one's link? */
+static bool
+is_missing(Reader *reader)
+{
+	return reader->link == NULL && !reader->left_behind &&
+		msg_worker_state(reader->slot) == MSG_WORKER_RUNNING;
 }
 
 /* Does every gateway that serves clients have a link now? */
@@ -325,38 +418,75 @@ attach_links(void)
 
 	for (int g = 0; g < msg_gateways; g++)
 	{
-		MsgWorkerSlot *slot = &msg_shared->slots[MSG_SLOT_GATEWAY(g)];
+		Reader	   *reader = &readers[g];
 
-		links[g] = msg_link_attach(slot, links[g]);
-		if (links[g] == NULL && msg_worker_state(slot) == MSG_WORKER_RUNNING)
+		reader->link = msg_link_attach(reader->slot, reader->link);
+		if (reader->link)
+			reader->left_behind = false;
+		if (is_missing(reader))
 			complete = false;
 	}
 	return complete;
 }
 
+/*
+ * Go on without a gateway that does not move.  It is told before its link
+ * breaks, so that it knows of the gap before it has another one, and asks its
+ * clients to come back.
+ */
+static void
+leave_behind(Reader *reader)
+{
+	pg_atomic_fetch_add_u32(&reader->slot->left_behind, 1);
+	reader->left_behind = true;
+	if (reader->link)
+		msg_link_close(reader->link);
+	reader->link = NULL;
+	ereport(WARNING,
+			errmsg("openhr_msg gateway %d takes no events, the others go on without it",
+				   reader->slot->gateway),
+			errdetail("It has not moved for %d seconds.", PATIENCE / 1000));
+}
+
+static void
+send_to_all(const event_header *event)
+{
+	for (int g = 0; g < msg_gateways; g++)
+		send_to(&readers[g], event);
+}
+
 /* The gateway is woken once a transaction. */
 static void
-send_to(int gateway, const event_header *event)
+send_to(Reader *reader, const event_header *event)
 {
-	while (links[gateway])
+	TimestampTz since = 0;
+
+	while (reader->link)
 	{
 		MsgLinkResult result;
 
 		if (event->action == EVENT_COMMIT)
-			result = msg_link_send(links[gateway], event->size, event);
+			result = msg_link_send(reader->link, event->size, event);
 		else
-			result = msg_link_put(links[gateway], event->size, event);
+			result = msg_link_put(reader->link, event->size, event);
 
 		switch (result)
 		{
 			case MSG_LINK_OK:
 				return;
 			case MSG_LINK_WOULD_BLOCK:
+				if (since == 0)
+					since = GetCurrentTimestamp();
+				else if (!patience_lasts(since))
+				{
+					leave_behind(reader);
+					return;
+				}
 				wait_in_delivery(LINK_RECHECK);
 				break;
 			case MSG_LINK_BROKEN:
-				msg_link_close(links[gateway]);
-				links[gateway] = NULL;
+				msg_link_close(reader->link);
+				reader->link = NULL;
 				break;
 		}
 	}

@@ -19,6 +19,9 @@
  * Neither streaming of transactions in progress nor two-phase decoding is
  * offered: nobody may be told of a message that could still be rolled back.
  *
+ * Of broadcasts only the INSERT is told: the rows are kept for a while and
+ * then removed, which concerns nobody.
+ *
  * Three things cannot be told as one would like:
  *
  * - A row that moves to another partition is a DELETE and an INSERT in the
@@ -283,6 +286,13 @@ write_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 	}
 }
 
+static bool
+is_told(const DecodeTable *table, ReorderBufferChangeType action)
+{
+	return table->table != EVENT_BROADCASTS ||
+		action == REORDER_BUFFER_CHANGE_INSERT;
+}
+
 static void
 decode_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 			  Relation relation, ReorderBufferChange *change)
@@ -290,7 +300,7 @@ decode_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 	DecodeState *state = ctx->output_plugin_private;
 	DecodeTable *table = decode_relation(relation);
 
-	if (table)
+	if (table && is_told(table, change->action))
 		write_change(ctx, txn, table, RelationGetDescr(relation), change);
 	else if (++state->silent % KEEPALIVE_CHANGES == 0)
 		decoding_keepalive(ctx);
@@ -307,7 +317,7 @@ decode_truncate(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 		DecodeEvent event = {.action = EVENT_TRUNCATE};
 
 		event.table = decode_relation(relations[i]);
-		if (event.table &&
+		if (event.table && event.table->table != EVENT_BROADCASTS &&
 			event.table->root == RelationGetRelid(relations[i]))
 			decode_write(ctx, txn, &event);
 	}

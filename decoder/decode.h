@@ -91,6 +91,7 @@ typedef struct DecodeTable
 	int			profile;
 	int			seq;
 	int			version;
+	int			deleted;
 
 	/* For the change at hand. */
 	DecodeRow	new_row;

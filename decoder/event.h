@@ -11,7 +11,10 @@
  * them only for a subscription whose filter asks for it.
  *
  * A transaction's events follow one another and end with EVENT_COMMIT, so
- * that a reader can judge who sees what by the state at the commit.
+ * that a reader can judge who sees what by the state at the commit.  A reader
+ * need not hold the events of a very large one for that: behind the first ones
+ * (EVENT_HEAD_*), the streamer first sends copies of all further events that
+ * change who sees what, marked EVENT_AHEAD, and then the further events.
  *
  * A DELETE from a table whose replica identity has no such column comes with
  * zero ids: the reader knows only that something is gone.
@@ -32,10 +35,12 @@ typedef enum event_table
 {
 	EVENT_CONVERSATIONS = 0,
 	EVENT_PARTICIPANTS = 1,
-	EVENT_MESSAGES = 2
+	EVENT_MESSAGES = 2,
+	EVENT_BROADCASTS = 3		/* INSERT only; gateways make a broadcast of it */
 } event_table;
 
-#define EVENT_TABLES	3
+#define EVENT_TABLES	3		/* that clients can follow: the first ones */
+#define EVENT_SOURCES	4		/* that are told */
 
 typedef enum event_action
 {
@@ -53,7 +58,15 @@ typedef enum event_action
 #define EVENT_TOO_LARGE		0x02	/* a text passed EVENT_MAX_TEXT: only keys
 									 * with short values are left in it */
 
+#define EVENT_TOMBSTONE		0x04	/* messages: it is deleted, and its content
+									 * shall not be read any more */
+#define EVENT_AHEAD			0x08	/* a copy; the event itself is to come */
+
 #define EVENT_MAX_TEXT		(1024 * 1024)
+
+/* So much of a transaction comes as it is; sizes are rounded up to 8 bytes. */
+#define EVENT_HEAD_EVENTS	1000
+#define EVENT_HEAD_BYTES	(4 * 1024 * 1024)
 
 typedef struct event_header
 {

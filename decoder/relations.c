@@ -5,7 +5,7 @@
  *	  write its rows.
  *
  * A relation is ours when it, or the root of the partition tree that it is
- * part of, is a member of the extension and has one of three names.  So a
+ * part of, is a member of the extension and has one of four names.  So a
  * stranger's table of the same name is not ours, and partitions, which are no
  * members, are.  This is asked of the catalogs as they were when the row was
  * changed: under the historic snapshot of the change.  The answer is cached
@@ -57,14 +57,16 @@ typedef struct TableName
 	const char *profile;
 	const char *seq;
 	const char *version;
+	const char *deleted;
 } TableName;
 
-static const TableName table_names[EVENT_TABLES] = {
-	[EVENT_CONVERSATIONS] = {"conversations", "id", NULL, NULL, NULL},
+static const TableName table_names[EVENT_SOURCES] = {
+	[EVENT_CONVERSATIONS] = {"conversations", "id"},
 	[EVENT_PARTICIPANTS] = {"conversation_participants",
-	"conversation_id", "profile_id", NULL, NULL},
+	"conversation_id", "profile_id"},
 	[EVENT_MESSAGES] = {"messages",
-	"conversation_id", "sender_profile_id", "seq", "version"},
+	"conversation_id", "sender_profile_id", "seq", "version", "is_deleted"},
+	[EVENT_BROADCASTS] = {"broadcasts", "conversation_id"},
 };
 
 typedef struct CacheEntry
@@ -267,7 +269,7 @@ is_member(Oid relid)
 static int
 which_table(Relation root)
 {
-	for (int i = 0; i < EVENT_TABLES; i++)
+	for (int i = 0; i < EVENT_SOURCES; i++)
 	{
 		if (strcmp(RelationGetRelationName(root), table_names[i].name) == 0)
 			return is_member(RelationGetRelid(root)) ? i : -1;
@@ -385,6 +387,7 @@ init_header(DecodeTable *table, Relation leaf)
 	table->profile = find_column(leaf, name->profile, UUIDOID);
 	table->seq = find_column(leaf, name->seq, INT8OID);
 	table->version = find_column(leaf, name->version, INT8OID);
+	table->deleted = find_column(leaf, name->deleted, BOOLOID);
 }
 
 /* "table":"messages","schema":"public" */

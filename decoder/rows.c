@@ -138,6 +138,18 @@ get_number(const DecodeRow *row, int index)
 		DatumGetInt64(row->values[index]) : 0;
 }
 
+/* Has the message lost its content, or is it gone? */
+static bool
+is_tombstone(const DecodeEvent *event)
+{
+	int			deleted = event->table->deleted;
+
+	return event->table->table == EVENT_MESSAGES &&
+		(event->row == NULL ||
+		 (deleted >= 0 && !event->row->nulls[deleted] &&
+		  DatumGetBool(event->row->values[deleted])));
+}
+
 /* What the row tells to the header: of the new row, else of the old. */
 static void
 fill_ids(event_header *header, const DecodeEvent *event)
@@ -147,6 +159,8 @@ fill_ids(event_header *header, const DecodeEvent *event)
 
 	if (row == NULL)
 		return;
+	if (is_tombstone(event))
+		header->flags |= EVENT_TOMBSTONE;
 	header->seq = get_number(row, table->seq);
 	header->version = get_number(row, table->version);
 	copy_uuid(header->conversation_id, row, table->conversation);

@@ -1,8 +1,4 @@
 -- Messages: functions, and the memory of the rate limit.
---
--- What takes the text of a message keeps the statement and the details of an
--- error out of the server's log: both settings are still in force when the
--- error is reported.
 
 CREATE UNLOGGED TABLE openhr_msg.send_log (
 	profile_id uuid CONSTRAINT send_log_pkey PRIMARY KEY,
@@ -40,9 +36,7 @@ CREATE FUNCTION openhr_msg.send_message(
 RETURNS @extschema@.messages
 AS 'MODULE_PATHNAME', 'msg_send_message'
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, @extschema@, pg_temp
-SET log_min_error_statement = panic
-SET log_error_verbosity = terse;
+SET search_path = pg_catalog, @extschema@, pg_temp;
 
 COMMENT ON FUNCTION openhr_msg.send_message(uuid, text, text, uuid, jsonb, text) IS
 'sends a message; with a client_message_id, sending it again returns the stored message';
@@ -115,9 +109,7 @@ CREATE FUNCTION openhr_msg.edit_message(message_id uuid, content text)
 RETURNS @extschema@.messages
 AS 'MODULE_PATHNAME', 'msg_edit_message'
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, @extschema@, pg_temp
-SET log_min_error_statement = panic
-SET log_error_verbosity = terse;
+SET search_path = pg_catalog, @extschema@, pg_temp;
 
 COMMENT ON FUNCTION openhr_msg.edit_message(uuid, text) IS
 'changes the content of a message of the caller';
@@ -126,9 +118,7 @@ CREATE FUNCTION openhr_msg.delete_message(message_id uuid)
 RETURNS @extschema@.messages
 AS 'MODULE_PATHNAME', 'msg_delete_message'
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, @extschema@, pg_temp
-SET log_min_error_statement = panic
-SET log_error_verbosity = terse;
+SET search_path = pg_catalog, @extschema@, pg_temp;
 
 COMMENT ON FUNCTION openhr_msg.delete_message(uuid) IS
 'empties a message of the caller and leaves a tombstone';

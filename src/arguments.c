@@ -31,7 +31,7 @@ static const char *const content_types[] = {
 	"text", "attachment", "system", "suggested", NULL
 };
 
-static void check_metadata_size(Size size);
+static void check_object_size(Size size, const char *what);
 static bool is_word(const text *value, const char *const *words);
 static bool is_blank(const text *value);
 static bool is_space(pg_wchar c);
@@ -124,7 +124,7 @@ msg_check_content_type(const text *content_type, bool is_service)
  * text.
  */
 void
-msg_check_metadata(Jsonb *metadata)
+msg_check_object(Jsonb *object, const char *what)
 {
 	JsonbIterator *it;
 	JsonbIteratorToken token;
@@ -133,12 +133,12 @@ msg_check_metadata(Jsonb *metadata)
 	Size		size = 0;
 	char	   *json;
 
-	if (!JB_ROOT_IS_OBJECT(metadata))
+	if (!JB_ROOT_IS_OBJECT(object))
 		ereport(ERROR,
 				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("metadata must be a JSON object"));
+				errmsg("%s must be a JSON object", what));
 
-	it = JsonbIteratorInit(&metadata->root);
+	it = JsonbIteratorInit(&object->root);
 	while ((token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE)
 	{
 		if (token == WJB_BEGIN_OBJECT || token == WJB_BEGIN_ARRAY)
@@ -146,11 +146,11 @@ msg_check_metadata(Jsonb *metadata)
 		else if (token == WJB_END_OBJECT || token == WJB_END_ARRAY)
 			depth--;
 
-		if (depth > MSG_METADATA_DEPTH)
+		if (depth > MSG_OBJECT_DEPTH)
 			ereport(ERROR,
 					errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("metadata is nested more than %d levels deep",
-						   MSG_METADATA_DEPTH));
+					errmsg("%s is nested more than %d levels deep", what,
+						   MSG_OBJECT_DEPTH));
 
 		if ((token == WJB_VALUE || token == WJB_ELEM) &&
 			value.type == jbvNumeric)
@@ -159,22 +159,22 @@ msg_check_metadata(Jsonb *metadata)
 													   NumericGetDatum(value.val.numeric)));
 			size += strlen(json);
 			pfree(json);
-			check_metadata_size(size);
+			check_object_size(size, what);
 		}
 	}
 
-	json = JsonbToCString(NULL, &metadata->root, VARSIZE(metadata));
-	check_metadata_size(strlen(json));
+	json = JsonbToCString(NULL, &object->root, VARSIZE(object));
+	check_object_size(strlen(json), what);
 	pfree(json);
 }
 
 static void
-check_metadata_size(Size size)
+check_object_size(Size size, const char *what)
 {
 	if (size > (Size) msg_max_message_bytes)
 		ereport(ERROR,
 				errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
-				errmsg("metadata is too long"),
+				errmsg("%s is too long", what),
 				errdetail("As text it may have %d bytes, and has %zu or more.",
 						  msg_max_message_bytes, size));
 }

@@ -24,7 +24,7 @@
 #define MSG_PAGE_MAX		100
 #define MSG_TITLE_BYTES		256
 #define MSG_KEY_BYTES		64	/* client_message_id */
-#define MSG_METADATA_DEPTH	16
+#define MSG_OBJECT_DEPTH	16
 #define MSG_PARTICIPANTS	1000	/* in one call */
 
 /* An argument that must not be NULL. */
@@ -46,7 +46,7 @@ extern int64 msg_position_argument(FunctionCallInfo fcinfo, int argument,
  */
 extern void msg_check_content(const text *content, const text *content_type);
 extern void msg_check_content_type(const text *content_type, bool is_service);
-extern void msg_check_metadata(Jsonb *metadata);
+extern void msg_check_object(Jsonb *object, const char *what);
 extern void msg_check_key(const text *client_message_id);
 extern void msg_check_title(const text *title);
 extern void msg_check_conversation_type(const text *type);

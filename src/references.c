@@ -108,6 +108,9 @@ msg_conversation_deleted(PG_FUNCTION_ARGS)
 		MSG_PLAN("DELETE FROM openhr_msg.conversation_months"
 				 " WHERE conversation_id = $1",
 				 UUIDOID),
+		MSG_PLAN("DELETE FROM openhr_msg.broadcasts"
+				 " WHERE conversation_id = $1",
+				 UUIDOID),
 	};
 
 	return follow(fcinfo, plans, lengthof(plans));
@@ -124,7 +127,8 @@ msg_conversations_truncated(PG_FUNCTION_ARGS)
 {
 	static const char *const tables[] = {
 		"conversation_participants", "messages",
-		"openhr_msg.client_messages", "openhr_msg.conversation_months"
+		"openhr_msg.client_messages", "openhr_msg.conversation_months",
+		"openhr_msg.broadcasts"
 	};
 
 	if (!CALLED_AS_TRIGGER(fcinfo))

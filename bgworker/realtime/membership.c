@@ -44,14 +44,6 @@ typedef struct seat_key
  * ----------
  */
 
-/* What queues know a frame by that this user gets of this conversation. */
-void
-seat_tag(uint8_t *tag, const uint8_t *room_id, const uint8_t *user_id)
-{
-	for (int i = 0; i < UUID_SIZE; i++)
-		tag[i] = room_id[i] ^ user_id[i];
-}
-
 /* Find the seat, or make one, not a member's yet; NULL: no memory. */
 seat *
 seat_get(user *u, const uint8_t *room_id)
@@ -73,6 +65,7 @@ seat_get(user *u, const uint8_t *room_id)
 	s->user = u;
 	list_init(&s->in_room);
 	list_init(&s->bindings);
+	list_init(&s->channels);
 	list_push(&u->seats, &s->in_user);
 	map_put(&h->seats, &s->entry);
 	return s;
@@ -119,7 +112,8 @@ seat_leave_room(seat *s)
 void
 seat_free_if_idle(seat *s)
 {
-	if (s->room != NULL || !list_is_empty(&s->bindings))
+	if (s->room != NULL || !list_is_empty(&s->bindings) ||
+		!list_is_empty(&s->channels))
 		return;
 	list_remove(&s->in_user);
 	map_remove(&s->user->hub->seats, &s->entry);
@@ -128,7 +122,7 @@ seat_free_if_idle(seat *s)
 
 /* False: no memory. */
 static bool
-seat_join(user *u, const uint8_t *room_id)
+seat_join(user *u, const uint8_t *room_id, uint64_t commit_lsn)
 {
 	seat	   *s = seat_get(u, room_id);
 	room	   *r;
@@ -144,32 +138,79 @@ seat_join(user *u, const uint8_t *room_id)
 		return false;
 	}
 	if (s->room == NULL)
+	{
 		s->room = r;
+		s->since = commit_lsn;
+	}
 	s->member = true;
 	list_remove(&s->in_room);
 	list_push(&r->members, &s->in_room);
 	if (list_is_empty(&r->lost))
 		list_remove(&r->in_lost);
+	list_foreach(node, &s->channels)
+		channel_seated(list_entry(channel, in_seat, node));
 	return true;
 }
 
-/* The user is no member any more: the seat waits among the lost. */
-static void
-seat_lose(user *u, const uint8_t *room_id)
+static seat *
+seat_find(user *u, const uint8_t *room_id)
 {
 	seat_key	key;
-	seat	   *s;
 
 	memcpy(key.room_id, room_id, UUID_SIZE);
 	memcpy(key.user_id, u->id, UUID_SIZE);
-	s = map_get(&u->hub->seats, &key);
+	return map_get(&u->hub->seats, &key);
+}
+
+static void
+seat_leave(seat *s)
+{
+	seat_leave_room(s);
+	seat_free_if_idle(s);
+}
+
+/*
+ * The user is no member any more.  The seat waits among the lost, unless the
+ * same transaction had made it: then there was no sight to lose.
+ */
+static void
+seat_lose(user *u, const uint8_t *room_id, uint64_t commit_lsn)
+{
+	seat	   *s = seat_find(u, room_id);
+
 	if (s == NULL || !s->member)
 		return;
+	list_foreach(node, &s->channels)
+		channel_unseated(list_entry(channel, in_seat, node));
+	if (s->since == commit_lsn)
+	{
+		seat_leave(s);
+		return;
+	}
 	s->member = false;
 	list_remove(&s->in_room);
 	list_push(&s->room->lost, &s->in_room);
 	list_remove(&s->room->in_lost);
 	list_push(&u->hub->lost, &s->room->in_lost);
+}
+
+/* What waits to be written to those who lost sight of it. */
+void
+membership_take_back(hub *h)
+{
+	list_foreach(in_lost, &h->lost)
+	{
+		room	   *r = list_entry(room, in_lost, in_lost);
+
+		list_foreach(in_room, &r->lost)
+		{
+			user	   *u = list_entry(seat, in_room, in_room)->user;
+
+			list_foreach(in_user, &u->channels)
+				channel_take_back(list_entry(channel, in_user, in_user),
+								  r->id);
+		}
+	}
 }
 
 void
@@ -179,10 +220,8 @@ membership_forget_lost(hub *h)
 	while (!list_is_empty(&h->lost))
 	{
 		room	   *r = list_entry(room, in_lost, h->lost.next);
-		seat	   *s = list_entry(seat, in_room, r->lost.next);
 
-		seat_leave_room(s);
-		seat_free_if_idle(s);
+		seat_leave(list_entry(seat, in_room, r->lost.next));
 	}
 }
 
@@ -246,35 +285,11 @@ user_free_if_idle(user *u)
 	user_drop_load(u);
 	user_forget_snapshot(u);
 	list_foreach_safe(node, &u->seats)
-	{
-		seat	   *s = list_entry(seat, in_user, node);
-
-		seat_leave_room(s);
-		seat_free_if_idle(s);
-	}
+		seat_leave(list_entry(seat, in_user, node));
 	list_remove(&u->in_unasked);
 	map_remove(&u->hub->users, &u->entry);
 	u->hub->stats.users--;
 	free(u);
-}
-
-/*
- * What waits to be written to a user of a conversation is taken back.  Some
- * of it may have been queued for a channel that is gone, so this does not ask
- * what is known of the user now.
- */
-static void
-user_take_back(user *u, const uint8_t *room_id)
-{
-	uint8_t		tag[QUEUE_TAG_SIZE];
-
-	seat_tag(tag, room_id, u->id);
-	list_foreach(node, &u->channels)
-	{
-		channel    *ch = list_entry(channel, in_user, node);
-
-		queue_drop(&ch->conn->queue, tag);
-	}
 }
 
 /* Memberships are not what they should be: all connections start anew. */
@@ -431,19 +446,23 @@ user_fill(user *u, const event_snapshot *snapshot)
 		return false;
 	for (uint32_t i = 0; i < snapshot->nids; i++)
 	{
-		if (!seat_join(u, ids + (size_t) i * UUID_SIZE))
+		if (!seat_join(u, ids + (size_t) i * UUID_SIZE, 0))
 			return false;
 	}
 	for (uint32_t i = 0; i < l->nkept; i++)
 	{
 		const kept_change *k = &l->kept[i];
+		seat	   *s;
 
 		if (user_has_seen(u, k->commit_lsn, k->xid))
 			continue;
-		if (!k->joined)
-			seat_lose(u, k->room_id);
-		else if (!seat_join(u, k->room_id))
-			return false;
+		if (k->joined)
+		{
+			if (!seat_join(u, k->room_id, k->commit_lsn))
+				return false;
+		}
+		else if ((s = seat_find(u, k->room_id)) != NULL)
+			seat_leave(s);
 	}
 	return true;
 }
@@ -477,7 +496,6 @@ hub_user_loaded(hub *h, uint64_t ticket, const event_snapshot *snapshot,
 	{
 		u->state = USER_LOADED;
 		user_drop_load(u);
-		membership_forget_lost(h);
 		while ((node = list_shift(&u->waiting)) != NULL)
 			channel_settle(list_entry(channel, in_waiting, node));
 	}
@@ -524,18 +542,18 @@ membership_apply(hub *h, const event_header *e)
 	if (e->table != EVENT_PARTICIPANTS ||
 		(e->action != EVENT_INSERT && e->action != EVENT_DELETE))
 		return;
+	if (e->action == EVENT_DELETE)
+		presence_removed(h, e->conversation_id, e->profile_id);
 	u = map_get(&h->users, e->profile_id);
 	if (u == NULL)
 		return;
-	if (e->action == EVENT_DELETE)
-		user_take_back(u, e->conversation_id);
 	if (u->state == USER_ASKED)
 		load_keep(u->load, e);
 	else if (u->state == USER_LOADED && !user_knows(u, e))
 	{
 		if (e->action == EVENT_DELETE)
-			seat_lose(u, e->conversation_id);
-		else if (!seat_join(u, e->conversation_id))
+			seat_lose(u, e->conversation_id, e->commit_lsn);
+		else if (!seat_join(u, e->conversation_id, e->commit_lsn))
 			user_cut(u);
 	}
 }

@@ -171,6 +171,7 @@ build_frame(route *r, const channel *ch, projection *select,
 	buf		   *head = &r->head;
 	bool		v2 = ch->conn->vsn == 2;
 	const char *tail = v2 ? "}]" : "},\"ref\":null}";
+	frame	   *f;
 
 	buf_reset(head);
 	buf_text(head, v2 ? "[null,null," : "{\"topic\":");
@@ -185,11 +186,17 @@ build_frame(route *r, const channel *ch, projection *select,
 	buf_text(head, "],\"data\":");
 	if (!buf_ok(head) || data == NULL)
 		return NULL;
-	return frame_parts((frame_part[]) {
+	f = frame_parts((frame_part[]) {
 		{head->data, head->len},
 		{data->data, data->len},
 		{tail, strlen(tail)}
 	}, 3);
+	if (f != NULL)
+	{
+		memcpy(f->room, r->change.event->conversation_id, UUID_SIZE);
+		f->seq = r->change.event->seq;
+	}
+	return f;
 }
 
 static bool
@@ -266,19 +273,14 @@ take_hits(channel *ch, const projection *select, uint32_t *ids, int max)
 static void
 deliver(hub *h, channel *ch)
 {
-	const event_header *e = h->route->change.event;
-	uint8_t		tag[QUEUE_TAG_SIZE];
 	uint32_t	ids[HUB_MAX_BINDINGS];
 
-	if (ch->user != NULL)
-		seat_tag(tag, e->conversation_id, ch->user->id);
 	while (ch->hits != NULL)
 	{
 		projection *select = ch->hits->select;
 		int			nids = take_hits(ch, select, ids, HUB_MAX_BINDINGS);
 
-		conn_push(ch->conn, shared_frame(h, ch, select, ids, nids),
-				  ch->user != NULL ? tag : NULL);
+		conn_push(ch->conn, shared_frame(h, ch, select, ids, nids), ch);
 	}
 }
 
@@ -301,6 +303,40 @@ clean_up(route *r)
 	}
 }
 
+/* ----------
+ * Tombstones
+ * ----------
+ */
+
+static void
+take_back_message(hub_conn *conn, const event_header *e)
+{
+	queue_drop(&conn->queue,
+			   &(queue_choice) {.room = e->conversation_id, .seq = e->seq});
+}
+
+/*
+ * What a message said before it was deleted is not written any more, to
+ * whomever it waits for; the tombstone comes in its stead.
+ */
+static void
+take_back(hub *h, const room *where, const event_header *e)
+{
+	if (e->seq == 0)
+		return;
+	list_foreach(node, &h->bindings)
+		take_back_message(list_entry(binding, link, node)->channel->conn, e);
+	if (where == NULL)
+		return;
+	list_foreach(in_room, &where->members)
+	{
+		user	   *u = list_entry(seat, in_room, in_room)->user;
+
+		list_foreach(in_user, &u->channels)
+			take_back_message(list_entry(channel, in_user, in_user)->conn, e);
+	}
+}
+
 void
 route_event(hub *h, const event_header *e)
 {
@@ -312,6 +348,8 @@ route_event(hub *h, const event_header *e)
 	r->hits = NULL;
 	r->hits_end = &r->hits;
 	change_set(&r->change, e, h->tables[e->table]);
+	if (e->flags & EVENT_TOMBSTONE)
+		take_back(h, where, e);
 
 	gather(r, &h->bindings, &effort);
 	if (where != NULL)

@@ -25,7 +25,11 @@ feed_event(world *w, const uint8_t *data, size_t size)
 	e->magic = EVENT_MAGIC;
 	e->size = (uint32_t) size;
 	if (hub_event_valid(e, size))
-		hub_apply(w->h, (const event_header *const *) &e, 1);
+	{
+		hub_learn(w->h, e);
+		hub_route(w->h, (const event_header *const *) &e, 1);
+		hub_commit(w->h);
+	}
 	free(e);
 }
 

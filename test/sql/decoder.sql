@@ -109,6 +109,20 @@ DELETE FROM conversations WHERE id = 'c0000000-0000-0000-0000-000000000002';
 COMMIT;
 SELECT n, type, "table" FROM events;
 
+-- Of broadcasts it is told what was said, in order with the rest, and not
+-- that it was removed.
+BEGIN;
+INSERT INTO conversations (id, created_at, updated_at)
+VALUES ('c0000000-0000-0000-0000-000000000003', '2025-01-01Z', '2025-01-01Z');
+INSERT INTO openhr_msg.broadcasts (id, topic, event, payload, created_at)
+VALUES ('f0000000-0000-0000-0000-000000000004', 'lobby', 'e', '{"a": 1}', '2025-01-01Z');
+UPDATE openhr_msg.broadcasts SET event = 'f';
+DELETE FROM conversations WHERE id = 'c0000000-0000-0000-0000-000000000003';
+COMMIT;
+DELETE FROM openhr_msg.broadcasts;
+TRUNCATE openhr_msg.broadcasts;
+SELECT n, type, "table", record - 'created_at' - 'updated_at' AS record FROM events;
+
 -- TRUNCATE is told once a table, and not of a partition alone.
 TRUNCATE openhr_msg.messages_default;
 TRUNCATE messages;

@@ -191,7 +191,7 @@ come_and_go(void)
 	events[2] = event_participant(EVENT_DELETE, 1, 1);
 	world_commit(w, events, 3);
 	world_commit_one(w, event_message(1, "y"));
-	world_skip(w, c);
+	expect_nothing(w, c, "who was never in is told nothing");
 	/* Out and in again. */
 	events[0] = event_participant(EVENT_INSERT, 1, 1);
 	world_commit(w, events, 1);
@@ -269,37 +269,180 @@ queued_frames_are_taken_back(void)
 	world_free(w);
 }
 
-/* Also when they were queued for a join that another one has replaced. */
+/* Who is put out and in again in one transaction loses nothing. */
 static void
-taken_back_after_joining_again(void)
+not_taken_back(void)
 {
-	for (int late = 0; late < 2; late++)
+	world	   *w = world_new();
+	hub_conn   *c = world_open(w, 2, 1);
+	event_header *events[2];
+
+	join(w, c, ALL);
+	world_answer(w, room_1, 1);
+	world_skip(w, c);
+	world_commit_one(w, event_message(1, "before"));
+	events[0] = event_participant(EVENT_DELETE, 1, 1);
+	events[1] = event_participant(EVENT_INSERT, 1, 1);
+	world_commit(w, events, 2);
+	expect_part(w, c, "before", "what was queued before stays");
+	expect_part(w, c, "\"DELETE\"", "then out");
+	expect_part(w, c, "\"INSERT\"", "and in");
+
+	/* In, out, in and out: was there before, and is not any more. */
+	world_commit_one(w, event_message(1, "secret"));
+	for (int i = 0; i < 3; i++)
+	{
+		event_header *e = event_participant(i % 2 == 0 ? EVENT_DELETE :
+											EVENT_INSERT, 1, 1);
+
+		e->commit_lsn = w->lsn + 1;
+		hub_learn(w->h, e);
+		free(e);
+	}
+	events[0] = event_participant(EVENT_DELETE, 1, 1);
+	events[0]->commit_lsn = w->lsn + 1;
+	hub_route(w->h, (const event_header *const *) events, 1);
+	hub_commit(w->h);
+	free(events[0]);
+	expect_part(w, c, "\"DELETE\"", "taken back, and told");
+	world_free(w);
+}
+
+/* What waits for a channel goes with the channel. */
+static void
+taken_back_with_the_channel(void)
+{
+	static const struct
+	{
+		const char *name;
+		const char *text;
+	}			cases[] = {
+		{"left", "[\"1\",\"2\",\"realtime:x\",\"phx_leave\",{}]"},
+		{"joined again", "[\"2\",\"2\",\"realtime:x\",\"phx_join\","
+		"{\"config\":{\"postgres_changes\":[" ALL "]}}]"},
+		{"another token", NULL},
+	};
+	char		other[1024];
+	char	   *token = token_for("authenticated", 2, NOW + 3600);
+
+	snprintf(other, sizeof(other), "[\"1\",null,\"realtime:x\","
+			 "\"access_token\",{\"access_token\":\"%s\"}]", token);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 	{
 		world	   *w = world_new();
 		hub_conn   *c = world_open(w, 2, 1);
-		event_header *e = event_participant(EVENT_DELETE, 1, 1);
 		uint8_t		bytes[8192];
 		size_t		len;
 
 		join(w, c, ALL);
-		world_answer(w, (const int[]) {1, 2}, 2);
+		world_answer(w, room_1, 1);
 		world_skip(w, c);
+		world_commit_one(w, event_message(1, "first"));
+		len = queue_take(hub_conn_queue(c), bytes, 10);
 		world_commit_one(w, event_message(1, "secret"));
-		world_commit_one(w, event_message(2, "other"));
-		join(w, c, ALL);
-
-		/* The snapshot has seen the removal, which comes before or after. */
-		if (!late)
-			world_commit_as(w, 5000, 500, &e, 1);
-		world_answer_at(w, 1, (const int[]) {2}, 1, 6000, 600, 600, NULL, 0);
-		if (late)
-			world_commit_as(w, 5000, 500, &e, 1);
-
-		len = queue_take(hub_conn_queue(c), bytes, sizeof(bytes));
+		world_send(w, c, cases[i].text ? cases[i].text : other);
+		len += queue_take(hub_conn_queue(c), bytes + 10, sizeof(bytes) - 10);
+		check(memmem(bytes, len, "first", 5) != NULL,
+			  "%s: a frame once started is ended", cases[i].name);
 		check(memmem(bytes, len, "secret", 6) == NULL,
-			  "taken back %s the answer", late ? "after" : "before");
-		check(memmem(bytes, len, "other", 5) != NULL,
-			  "and other conversations are not");
+			  "%s: the rest is taken back", cases[i].name);
+		world_free(w);
+	}
+	free(token);
+}
+
+/* A large transaction: memberships first, and then its events in pieces. */
+static void
+in_pieces(void)
+{
+	world	   *w = world_new();
+	hub_conn   *in = world_open(w, 2, 1);
+	hub_conn   *out = world_open(w, 2, 2);
+	hub_conn   *late = world_open(w, 2, 3);
+	event_header *events[4];
+
+	join(w, in, ALL);
+	world_answer(w, NULL, 0);
+	join(w, out, ALL);
+	world_answer(w, room_1, 1);
+	world_skip(w, in);
+	world_skip(w, out);
+	world_commit_one(w, event_message(1, "before"));
+	join(w, late, ALL);
+
+	events[0] = event_message(1, "one");
+	events[1] = event_participant(EVENT_DELETE, 1, 2);
+	events[2] = event_participant(EVENT_INSERT, 1, 1);
+	events[3] = event_participant(EVENT_INSERT, 1, 3);
+	for (int i = 0; i < 4; i++)
+	{
+		events[i]->commit_lsn = w->lsn + 100;
+		events[i]->xid = w->xid + 1;
+		events[i]->ordinal = (uint32_t) i;
+		hub_learn(w->h, events[i]);
+	}
+
+	/* Somebody's memberships come in between, from before the commit. */
+	hub_route(w->h, (const event_header *const *) events, 1);
+	world_answer(w, NULL, 0);
+	for (int i = 1; i < 4; i++)
+		hub_route(w->h, (const event_header *const *) events + i, 1);
+	hub_commit(w->h);
+	for (int i = 0; i < 4; i++)
+		free(events[i]);
+
+	expect_part(w, in, "\"one\"", "who is added gets all of it");
+	expect_part(w, in, "\"DELETE\"", "who was put out");
+	expect_part(w, in, "\"INSERT\"", "who came");
+	expect_part(w, in, "\"INSERT\"", "and who came, too");
+	expect_part(w, out, "\"DELETE\"", "who is removed is told only that");
+	expect_nothing(w, out, "of all pieces");
+	expect_part(w, late, "\"ok\"", "who joins meanwhile is answered");
+	expect_part(w, late, "Subscribed", "and subscribed");
+	expect_part(w, late, "\"DELETE\"", "and told the rest");
+	world_commit_one(w, event_message(1, "after"));
+	expect_nothing(w, out, "the lost are forgotten");
+	world_free(w);
+}
+
+/* What a message said is not written after its tombstone. */
+static void
+tombstones(void)
+{
+	static const event_action actions[] = {EVENT_UPDATE, EVENT_DELETE};
+
+	for (int i = 0; i < 2; i++)
+	{
+		world	   *w = world_new();
+		hub_conn   *c = world_open(w, 2, 1);
+		hub_conn   *service = world_open_role(w, 2, "service_role", 0);
+		hub_conn   *both[] = {c, service};
+		event_header *e;
+
+		join(w, c, ALL);
+		world_answer(w, (const int[]) {1, 2}, 2);
+		join(w, service, "{\"event\":\"INSERT\",\"schema\":\"public\"}");
+		world_skip(w, c);
+		world_skip(w, service);
+		for (int n = 0; n < 4; n++)
+		{
+			e = event_message(n == 2 ? 2 : 1, n == 0 ? "secret" : "other");
+			e->seq = n == 1 ? 8 : 7;
+			if (n == 3)
+			{
+				e->action = actions[i];
+				e->flags |= EVENT_TOMBSTONE;
+			}
+			world_commit_one(w, e);
+		}
+		for (int n = 0; n < 2; n++)
+		{
+			expect_part(w, both[n], "other", "another message stays");
+			expect_part(w, both[n], "other", "one of another room, too");
+		}
+		expect_part(w, c, actions[i] == EVENT_UPDATE ? "UPDATE" : "DELETE",
+					"the tombstone comes");
+		expect_nothing(w, service, "to who asked for it");
 		world_free(w);
 	}
 }
@@ -435,7 +578,10 @@ main(void)
 	come_and_go();
 	conversation_deleted();
 	queued_frames_are_taken_back();
-	taken_back_after_joining_again();
+	not_taken_back();
+	taken_back_with_the_channel();
+	in_pieces();
+	tombstones();
 	shared_by_connections();
 	loads_that_fail();
 	gone_while_waiting();

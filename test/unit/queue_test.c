@@ -11,8 +11,10 @@
 
 #include "check.h"
 
-static const uint8_t tag_a[16] = {'a'};
-static const uint8_t tag_b[16] = {'b'};
+static const char ann[] = "Ann";
+static const char ben[] = "Ben";
+static const uint8_t room_1[QUEUE_ROOM_SIZE] = {1};
+static const uint8_t room_2[QUEUE_ROOM_SIZE] = {2};
 
 static void
 headers(void)
@@ -60,17 +62,38 @@ parts(void)
 }
 
 static void
-push(queue *q, const char *text, const uint8_t *tag)
+binary(void)
+{
+	frame	   *f = frame_binary(&(frame_part) {"\0\1", 2}, 1);
+
+	check(f->len == 4 && memcmp(f->bytes, "\x82\2\0\1", 4) == 0,
+		  "a binary frame");
+	check(!f->ephemeral, "frames are kept unless somebody says so");
+	frame_unref(f);
+}
+
+static void
+push_about(queue *q, const char *text, const char *owner, const uint8_t *room,
+		   int64_t seq)
 {
 	frame	   *f = frame_text(text, strlen(text));
 
-	check(queue_push(q, f, tag), "push %s", text);
+	if (room != NULL)
+		memcpy(f->room, room, QUEUE_ROOM_SIZE);
+	f->seq = seq;
+	check(queue_push(q, f, owner), "push %s", text);
 	frame_unref(f);
+}
+
+static void
+push(queue *q, const char *text, const char *owner)
+{
+	push_about(q, text, owner, NULL, 0);
 }
 
 /* Take up to so many bytes and compare; headers are shown as two dots. */
 static void
-take(queue *q, size_t size, const char *wanted)
+take_named(queue *q, size_t size, const char *wanted, const char *name)
 {
 	char		got[256];
 	size_t		n = queue_take(q, (uint8_t *) got, size);
@@ -81,7 +104,13 @@ take(queue *q, size_t size, const char *wanted)
 			got[i] = '.';
 	}
 	got[n] = '\0';
-	check_str(got, wanted, "take %zu bytes", size);
+	check_str(got, wanted, "%s, %zu bytes", name, size);
+}
+
+static void
+take(queue *q, size_t size, const char *wanted)
+{
+	take_named(q, size, wanted, "take");
 }
 
 static void
@@ -107,33 +136,63 @@ order_and_pieces(void)
 }
 
 static void
+drop_some(void)
+{
+	static const struct
+	{
+		const char *name;
+		queue_choice which;
+		const char *left;
+	}			cases[] = {
+		{"an owner's", {ann, NULL, 0}, "..b17..b27..n"},
+		{"a room's", {NULL, room_1, 0}, "..a27..b27..n"},
+		{"an owner's of a room", {ann, room_1, 0}, "..a27..b17..b27..n"},
+		{"a message's", {NULL, room_1, 7}, "..a18..a27..b27..n"},
+		{"another's", {ann, room_2, 8}, "..a17..a18..a27..b17..b27..n"},
+		{"all", {NULL, NULL, 0}, ""}
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		queue		q;
+
+		queue_init(&q);
+		push_about(&q, "a17", ann, room_1, 7);
+		push_about(&q, "a18", ann, room_1, 8);
+		push_about(&q, "a27", ann, room_2, 7);
+		push_about(&q, "b17", ben, room_1, 7);
+		push_about(&q, "b27", ben, room_2, 7);
+		push(&q, "n", NULL);
+		queue_drop(&q, &cases[i].which);
+		take_named(&q, 100, cases[i].left, cases[i].name);
+		queue_free(&q);
+	}
+}
+
+static void
 drop_and_clear(void)
 {
+	static const queue_choice of_ann = {ann, NULL, 0};
 	queue		q;
 
 	queue_init(&q);
-	push(&q, "a1", tag_a);
-	push(&q, "b1", tag_b);
-	push(&q, "n1", NULL);
-	push(&q, "a2", tag_a);
-	queue_drop(&q, tag_a);
-	take(&q, 100, "..b1..n1");
-
-	push(&q, "a1", tag_a);
-	push(&q, "a2", tag_a);
-	push(&q, "b1", tag_b);
+	push(&q, "a1", ann);
+	push(&q, "a2", ann);
+	push(&q, "b1", ben);
 	take(&q, 3, "..a");
-	queue_drop(&q, tag_a);
+	queue_drop(&q, &of_ann);
+	check(q.entries[q.head].owner == NULL,
+		  "what is partly written is nobody's any more");
 	take(&q, 100, "1..b1");
 
-	push(&q, "a1", tag_a);
-	push(&q, "a2", tag_a);
+	push(&q, "a1", ann);
+	push(&q, "a2", ann);
 	queue_clear(&q);
 	take(&q, 100, "");
 	check_int((long long) queue_bytes(&q), 0, "cleared");
 
-	push(&q, "a1", tag_a);
-	push(&q, "a2", tag_a);
+	push(&q, "a1", ann);
+	push(&q, "a2", ann);
 	take(&q, 1, ".");
 	queue_clear(&q);
 	check_int((long long) queue_bytes(&q), 3, "all but a frame once started");
@@ -142,6 +201,36 @@ drop_and_clear(void)
 }
 
 /* The ring grows and wraps, and a shared frame outlives its queues. */
+static void
+push_ephemeral(queue *q, const char *text)
+{
+	frame	   *f = frame_text(text, strlen(text));
+
+	f->ephemeral = true;
+	check(queue_push(q, f, NULL), "push %s", text);
+	frame_unref(f);
+}
+
+static void
+evict(void)
+{
+	const queue_choice all = {.ephemeral = true};
+	queue		q;
+
+	queue_init(&q);
+	push_ephemeral(&q, "e1");
+	push_ephemeral(&q, "e2");
+	push(&q, "n1", NULL);
+	push_ephemeral(&q, "e3");
+	push(&q, "a1", NULL);
+	take(&q, 3, "..e");
+	check_int(queue_drop(&q, &all), 2, "all but a frame once started");
+	check_int((long long) queue_bytes(&q), 9, "bytes that are left");
+	take(&q, 100, "1..n1..a1");
+	check_int(queue_drop(&q, &all), 0, "nothing is there");
+	queue_free(&q);
+}
+
 static void
 many(void)
 {
@@ -153,12 +242,12 @@ many(void)
 	for (int round = 0; round < 3; round++)
 	{
 		for (int i = 0; i < 1000; i++)
-			queue_push(&q, f, i % 2 == 0 ? tag_a : tag_b);
+			queue_push(&q, f, i % 2 == 0 ? ann : ben);
 		for (int i = 0; i < 500; i++)
 			queue_take(&q, bytes, sizeof(bytes));
 	}
 	check_int(f->refs, 1501, "each entry holds a reference");
-	queue_drop(&q, tag_a);
+	queue_drop(&q, &(queue_choice) {ann, NULL, 0});
 	check_int(f->refs, 751, "half of them are dropped");
 	queue_free(&q);
 	check_int(f->refs, 1, "and the rest with the queue");
@@ -170,8 +259,11 @@ main(void)
 {
 	headers();
 	parts();
+	binary();
 	order_and_pieces();
+	drop_some();
 	drop_and_clear();
+	evict();
 	many();
 	return check_done();
 }

@@ -262,8 +262,13 @@ events_that_are_none(void)
 	e->magic++;
 	check(!hub_event_valid(e, size), "nor with another magic");
 	e->magic--;
-	e->table = EVENT_TABLES;
+	e->table = EVENT_SOURCES;
 	check(!hub_event_valid(e, size), "nor of an unknown table");
+	e->table = EVENT_BROADCASTS;
+	check(hub_event_valid(e, size), "a broadcast is one");
+	e->action = EVENT_UPDATE;
+	check(!hub_event_valid(e, size), "but not its change");
+	e->action = EVENT_INSERT;
 	e->table = EVENT_MESSAGES;
 	e->action = 'X';
 	check(!hub_event_valid(e, size), "nor with an unknown action");
