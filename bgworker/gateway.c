@@ -94,6 +94,7 @@ static void make_hub(void);
 static void make_server(void);
 static void leave(int code, Datum arg);
 static void read_clock(void);
+static int64 unix_time(void);
 static void take_settings(void);
 static token_keys *no_keys(void);
 static void take_keys(void);
@@ -151,7 +152,7 @@ msg_gateway_main(Datum arg)
 		read_clock();
 		msg_calls_receive();
 		look_around();
-		more = msg_events_receive();
+		more = msg_events_receive(unix_time());
 		serve_sockets();
 		msg_calls_dispatch();
 		write_notes();

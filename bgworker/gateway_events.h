@@ -14,7 +14,7 @@
 extern void msg_events_init(hub *h);
 
 /* Take what has come, for a turn; true when there is more to do at once. */
-extern bool msg_events_receive(void);
+extern bool msg_events_receive(int64_t now);
 
 /* Bring on its way what the hub has to say to all gateways. */
 extern void msg_events_publish(int64_t now);

@@ -27,6 +27,9 @@
  *	 commit with synchronous_commit = off is not flushed at that time; we
  *	 flush it ourselves, a few milliseconds later, so that many share a flush.
  *
+ * Between and during all this it passes on what the gateways have for one
+ * another (relay.c).
+ *
  * Waits within deliver(), or of the server's own within decoding, may take
  * wake-ups that were meant for the main loop.  So it sleeps only after a turn
  * in which there was nothing to decode.
@@ -48,6 +51,7 @@
 
 #include "event.h"
 #include "link.h"
+#include "relay.h"
 #include "slot.h"
 #include "spool.h"
 #include "wal.h"
@@ -73,6 +77,9 @@ static MsgLink **links;			/* one for each gateway, or NULL */
 static uint32 extension_seen;	/* of msg_shared->extension_changes */
 static TimestampTz flush_due = 0;	/* 0: nothing to flush */
 
+/* The gateway that an event was sent to in part. */
+static int	sending_to = MSG_RELAY_NOBODY;
+
 /* Of the transaction under way, what was sent as it came. */
 static int	head_events;
 static Size head_bytes;
@@ -91,6 +98,7 @@ static bool belongs_to_head(const event_header *event);
 static bool changes_sight(const event_header *event);
 static void await_visible(TransactionId xid);
 static void await_links(void);
+static uint32 link_number(int gateway);
 static bool attach_links(void);
 static void wait_in_delivery(long timeout);
 static void send_to_all(const event_header *event);
@@ -106,6 +114,7 @@ msg_streamer_main(Datum arg)
 	SetConfigOption("temp_file_limit", "-1", PGC_SUSET, PGC_S_OVERRIDE);
 	MemoryContextSwitchTo(TopMemoryContext);
 	links = palloc0(msg_gateways * sizeof(MsgLink *));
+	msg_relay_init();
 
 	/* Slot creation waits for transactions by their locks. */
 	CurrentResourceOwner = ResourceOwnerCreate(NULL, "openhr_msg streamer");
@@ -193,6 +202,7 @@ stream(LogicalDecodingContext *ctx)
 
 		msg_worker_interrupts();
 		attach_links();
+		msg_relay(links, sending_to);
 		timeout = flush_async_commits();
 		decoded = decode_available(ctx);
 		msg_slot_confirm(ctx->reader->EndRecPtr);
@@ -236,7 +246,10 @@ decode_available(LogicalDecodingContext *ctx)
 			CurrentResourceOwner = owner;
 
 			CHECK_FOR_INTERRUPTS();
-			if (++n % 256 == 0 && GetCurrentTimestamp() >= until)
+			if (++n % 256 != 0)
+				continue;
+			msg_relay(links, sending_to);
+			if (GetCurrentTimestamp() >= until)
 				break;
 		}
 	}
@@ -367,6 +380,13 @@ await_links(void)
 		wait_in_delivery(LINK_RECHECK);
 }
 
+/* 0: none */
+static uint32
+link_number(int gateway)
+{
+	return links[gateway] ? msg_link_number(links[gateway]) : 0;
+}
+
 /* Does every gateway that serves clients have a link now? */
 static bool
 attach_links(void)
@@ -376,8 +396,11 @@ attach_links(void)
 	for (int g = 0; g < msg_gateways; g++)
 	{
 		MsgWorkerSlot *slot = &msg_shared->slots[MSG_SLOT_GATEWAY(g)];
+		uint32		before = link_number(g);
 
 		links[g] = msg_link_attach(slot, links[g]);
+		if (link_number(g) != before)
+			msg_relay_new_link(g);
 		if (links[g] == NULL && msg_worker_state(slot) == MSG_WORKER_RUNNING)
 			complete = false;
 	}
@@ -395,28 +418,28 @@ send_to_all(const event_header *event)
 static void
 send_to(int gateway, const event_header *event)
 {
+	sending_to = gateway;
 	while (links[gateway])
 	{
-		MsgLinkResult result;
+		MsgLinkResult result = msg_relay_finish(gateway, links[gateway]);
 
-		if (event->action == EVENT_COMMIT)
+		if (result == MSG_LINK_OK && event->action == EVENT_COMMIT)
 			result = msg_link_send(links[gateway], event->size, event);
-		else
+		else if (result == MSG_LINK_OK)
 			result = msg_link_put(links[gateway], event->size, event);
 
-		switch (result)
+		if (result == MSG_LINK_OK)
+			break;
+		if (result == MSG_LINK_WOULD_BLOCK)
+			wait_in_delivery(LINK_RECHECK);
+		else
 		{
-			case MSG_LINK_OK:
-				return;
-			case MSG_LINK_WOULD_BLOCK:
-				wait_in_delivery(LINK_RECHECK);
-				break;
-			case MSG_LINK_BROKEN:
-				msg_link_close(links[gateway]);
-				links[gateway] = NULL;
-				break;
+			msg_link_close(links[gateway]);
+			links[gateway] = NULL;
+			msg_relay_new_link(gateway);
 		}
 	}
+	sending_to = MSG_RELAY_NOBODY;
 }
 
 /*
@@ -426,6 +449,7 @@ send_to(int gateway, const event_header *event)
 static void
 wait_in_delivery(long timeout)
 {
+	msg_relay(links, sending_to);
 	msg_worker_wait(timeout);
 
 	if (msg_slot_lags())
