@@ -77,6 +77,7 @@ static bool described = false;	/* the hub knows the tables */
 static bool describing = false; /* a question is open */
 static bool listening = false;
 static bool live = false;
+static bool sockets_ready = true;	/* the kernel has something for them */
 static uint32 epoch_seen;
 static uint32 extension_seen;
 
@@ -104,6 +105,8 @@ static void start_over(const char *reason);
 static void ask_for_tables(void);
 static bool take_tables(const char *payload, Size len);
 static void start_listening(void);
+static bool serve_events(void);
+static void flush_sockets(void);
 static bool tick_is_due(void);
 static void serve_sockets(void);
 static void report(void);
@@ -135,6 +138,8 @@ msg_gateway_main(Datum arg)
 	MemoryContextSwitchTo(TopMemoryContext);
 
 	epoch_seen = pg_atomic_read_u32(&msg_shared->epoch);
+	pg_atomic_write_u32(&msg_worker->left_behind_seen,
+						pg_atomic_read_u32(&msg_worker->left_behind));
 	extension_seen = pg_atomic_read_u32(&msg_shared->extension_changes);
 	make_hub();
 	msg_events_init(rooms);
@@ -152,7 +157,7 @@ msg_gateway_main(Datum arg)
 		read_clock();
 		msg_calls_receive();
 		look_around();
-		more = msg_events_receive(unix_time());
+		more = serve_events();
 		serve_sockets();
 		msg_calls_dispatch();
 		write_notes();
@@ -370,6 +375,7 @@ look_around(void)
 	MsgWorkerSlot *streamer = &msg_shared->slots[MSG_SLOT_STREAMER];
 	uint32		extension = pg_atomic_read_u32(&msg_shared->extension_changes);
 	uint32		epoch = pg_atomic_read_u32(&msg_shared->epoch);
+	uint32		left_behind = pg_atomic_read_u32(&msg_worker->left_behind);
 	bool		is_live;
 
 	running = msg_worker_state(streamer) == MSG_WORKER_RUNNING;
@@ -381,9 +387,11 @@ look_around(void)
 		next_describe = 0;
 		start_over("the extension has changed");
 	}
-	if (epoch != epoch_seen)
+	if (epoch != epoch_seen ||
+		left_behind != pg_atomic_read_u32(&msg_worker->left_behind_seen))
 	{
 		epoch_seen = epoch;
+		pg_atomic_write_u32(&msg_worker->left_behind_seen, left_behind);
 		start_over("messages may have been missed");
 	}
 
@@ -497,6 +505,28 @@ on_answer(const MsgCall *call, bool success, const void *payload, Size len)
  * The turn
  */
 
+/*
+ * The first transaction of a turn is written before the next one is looked
+ * for, and before the sockets are: each costs system calls, and as a rule
+ * there is no next one.  When there are many, they are written together.
+ */
+static bool
+serve_events(void)
+{
+	if (!msg_events_receive(true, unix_time()))
+		return false;
+	flush_sockets();
+	return msg_events_receive(false, unix_time());
+}
+
+static void
+flush_sockets(void)
+{
+	HOLD_INTERRUPTS();
+	server_flush(srv);
+	RESUME_INTERRUPTS();
+}
+
 static bool
 tick_is_due(void)
 {
@@ -509,7 +539,8 @@ static void
 serve_sockets(void)
 {
 	HOLD_INTERRUPTS();
-	server_run(srv);
+	if (sockets_ready || server_timeout(srv) == 0)
+		server_run(srv);
 	if (tick_is_due())
 		hub_tick(rooms, unix_time());
 	msg_events_publish(unix_time());
@@ -542,8 +573,11 @@ static long
 time_left(void)
 {
 	long		timeout = server_timeout(srv);
+	long		answer = msg_calls_timeout();
 	int64		due = hub_next_tick(rooms);
 
+	if (answer >= 0 && (timeout < 0 || answer < timeout))
+		timeout = answer;
 	if (due != 0)
 		at_most(&timeout, due - UNIX_EPOCH_USECS);
 	if (running && !described && !describing)
@@ -557,9 +591,14 @@ static void
 wait_for_work(bool at_once)
 {
 	WaitEvent	occurred[3];
+	int			n = WaitEventSetWait(events, at_once ? 0 : time_left(),
+									 occurred, lengthof(occurred),
+									 PG_WAIT_EXTENSION);
 
-	WaitEventSetWait(events, at_once ? 0 : time_left(),
-					 occurred, lengthof(occurred), PG_WAIT_EXTENSION);
+	sockets_ready = false;
+	for (int i = 0; i < n; i++)
+		if (occurred[i].events & WL_SOCKET_READABLE)
+			sockets_ready = true;
 	ResetLatch(MyLatch);
 	pg_atomic_write_u64(&msg_worker->wakeups,
 						pg_atomic_read_u64(&msg_worker->wakeups) + 1);

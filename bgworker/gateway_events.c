@@ -16,6 +16,10 @@
  * its position, commit LSN and ordinal, which only grows.  Memberships may be
  * learned anew as long as nothing was handed on: the last word counts.
  *
+ * When events were missed, the link is made anew, too.  No client is served
+ * until the streamer has attached that (msg_events_connected()), so what it
+ * reads from the tables meets what comes over the link without a gap.
+ *
  *-------------------------------------------------------------------------
  */
 /* Before postgres.h, which it must not see. */
@@ -60,13 +64,14 @@ static uint32 seen_ordinal = 0;
 static uint64 learned_lsn = 0;
 
 static void take_signal(const void *signal, Size len, int64_t now);
-static void take_event(const event_header *event, Size len);
+static bool take_event(const event_header *event, Size len);
 static void commit(const event_header *event);
 static void keep(const event_header *event);
 static void learn(uint64 lsn);
 static void hand_on(void);
 static const event_header *kept_event(int i);
 static void drop_events(void);
+static void lose_link(void);
 
 void
 msg_events_init(hub *h)
@@ -92,7 +97,7 @@ publish_link(void)
 }
 
 bool
-msg_events_receive(int64_t now)
+msg_events_receive(bool one_transaction, int64_t now)
 {
 	const hub_stats *stats = hub_get_stats(receiver);
 	uint64		most_frames = stats->frames + FRAMES_A_TURN;
@@ -110,21 +115,28 @@ msg_events_receive(int64_t now)
 			case MSG_LINK_OK:
 				if (signal_is(data, len))
 					take_signal(data, len, now);
-				else
-					take_event(data, len);
+				else if (take_event(data, len) && one_transaction)
+					return true;
 				break;
 			case MSG_LINK_WOULD_BLOCK:
 				return false;
 			case MSG_LINK_BROKEN:
 
 				/* What is incomplete will come again. */
-				drop_events();
-				msg_link_close(stream);
-				stream = NULL;
+				lose_link();
 				return true;
 		}
 	}
 	return true;
+}
+
+static void
+lose_link(void)
+{
+	drop_events();
+	if (stream)
+		msg_link_close(stream);
+	stream = NULL;
 }
 
 bool
@@ -136,7 +148,7 @@ msg_events_connected(void)
 void
 msg_events_forget(void)
 {
-	drop_events();
+	lose_link();
 	hub_commit(receiver);
 	seen_lsn = 0;
 	seen_ordinal = 0;
@@ -168,7 +180,8 @@ take_signal(const void *signal, Size len, int64_t now)
 	hub_signal(receiver, signal, len, now);
 }
 
-static void
+/* True: it was a transaction's last. */
+static bool
 take_event(const event_header *event, Size len)
 {
 	if (!hub_event_valid(event, len))
@@ -176,17 +189,21 @@ take_event(const event_header *event, Size len)
 
 	if (event->commit_lsn < seen_lsn ||
 		(event->commit_lsn == seen_lsn && event->ordinal <= seen_ordinal))
-		return;
+		return false;
 
 	if (event->action == EVENT_COMMIT)
+	{
 		commit(event);
-	else if ((event->flags & EVENT_AHEAD) == 0)
+		return true;
+	}
+	if ((event->flags & EVENT_AHEAD) == 0)
 		keep(event);
 	else if (event->commit_lsn > seen_lsn)
 	{
 		learn(event->commit_lsn);
 		hub_learn(receiver, event);
 	}
+	return false;
 }
 
 static void

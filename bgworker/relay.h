@@ -15,18 +15,21 @@
 
 extern void msg_relay_init(void);
 
+/* The gateway's link is another one now, or NULL.  What waited for it, or was
+ * under way, is void. */
+extern void msg_relay_set_link(int gateway, MsgLink *link);
+
+/* It does not move: nobody shall be seen there until it does. */
+extern void msg_relay_tell_gone(int gateway);
+
 /*
  * Take what the gateways have to say and pass it on, as far as it goes without
- * waiting.  links are those of all gateways, NULL where there is none; one
- * that breaks is closed.  An event has been sent to gateway "busy" in part
- * only, so nothing else may be sent there now.
+ * waiting.  An event may have been sent to gateway "busy" in part only, so
+ * nothing else is sent there now.
  */
-extern void msg_relay(MsgLink **links, int busy);
-
-/* The gateway has got another link, or none: what was to be sent is void. */
-extern void msg_relay_new_link(int gateway);
+extern void msg_relay(int busy);
 
 /* Before an event is sent: finish the signal that was sent in part. */
-extern MsgLinkResult msg_relay_finish(int gateway, MsgLink *link);
+extern MsgLinkResult msg_relay_finish(int gateway);
 
 #endif							/* OPENHR_MSG_RELAY_H */

@@ -232,3 +232,33 @@ check_list(char **newval, void **extra, GucSource source)
 		GUC_check_errdetail("List syntax is invalid.");
 	return valid;
 }
+
+/*
+ * Settings made for the server, the database or the owner's role are meant for
+ * people; they must not change what a worker runs as, finds, or writes, nor
+ * how long it may wait.
+ */
+void
+msg_settle_session(void)
+{
+	static const char *const fixed[][2] = {
+		{"role", "none"},
+		{"search_path", "pg_catalog"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
+		{"session_replication_role", "origin"},
+		{"lock_timeout", "0"},
+		{"DateStyle", "ISO"},
+		{"IntervalStyle", "postgres"},
+		{"TimeZone", "UTC"},
+		{"extra_float_digits", "1"},
+		{"bytea_output", "hex"},
+		{"transaction_timeout", "0"},	/* not in every release */
+	};
+
+	for (size_t i = 0; i < lengthof(fixed); i++)
+		if (GetConfigOption(fixed[i][0], true, false) != NULL)
+			SetConfigOption(fixed[i][0], fixed[i][1],
+							PGC_SUSET, PGC_S_OVERRIDE);
+}

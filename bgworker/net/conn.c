@@ -97,6 +97,7 @@ static void
 deadline_start(server *srv, deadline *d, deadline_kind kind)
 {
 	list_remove(&d->link);
+	uv_update_time(&srv->loop);	/* it may not have run for long */
 	d->due = uv_now(&srv->loop) + deadline_ms[kind];
 	list_push(&srv->deadlines[kind], &d->link);
 }
@@ -433,18 +434,28 @@ finish(server_conn *conn)
 		return;
 	}
 	if (conn->state == CONN_DRAINING)
-		shutdown(lws_get_socket_fd(conn->wsi), SHUT_WR);
+		shutdown(conn->fd, SHUT_WR);
 	if (list_is_empty(&conn->reading.link))
 		deadline_start(srv, &conn->reading, DEADLINE_CLOSE);
 }
 
 /*
- * Hand bytes to the socket.  False: it is choked, and libwebsockets has kept
- * what did not fit, or it is dead.
+ * Hand bytes to the socket.  As a rule it takes them all, and libwebsockets,
+ * which keeps nothing for it then, need not know.  False: it is choked, and
+ * libwebsockets has kept what did not fit, or it is dead.
  */
 static bool
 write_bytes(server_conn *conn, uint8_t *bytes, size_t len)
 {
+	ssize_t		sent = send(conn->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (sent == (ssize_t) len)
+		return true;
+	if (sent > 0)
+	{
+		bytes += sent;
+		len -= (size_t) sent;
+	}
 	if (lws_write(conn->wsi, bytes, len, LWS_WRITE_RAW) < 0)
 	{
 		conn_kill(conn);
@@ -496,8 +507,7 @@ conn_reset(server_conn *conn)
 {
 	struct linger now = {.l_onoff = 1,.l_linger = 0};
 
-	setsockopt(lws_get_socket_fd(conn->wsi), SOL_SOCKET, SO_LINGER,
-			   &now, sizeof(now));
+	setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 	conn_kill(conn);
 }
 

@@ -4,8 +4,9 @@
  *	  A connection's queue: a ring of references to shared frames.
  *
  * Most of the time a queue is empty or holds a frame or two, and there are
- * thousands of queues: the ring starts small and goes back to nothing when a
- * burst that made it large has been written.
+ * thousands of queues: so much has its place in the queue itself, where it is
+ * found without another look at memory, and a larger ring is given back when
+ * the burst that needed it has been written.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define QUEUE_FIRST_SIZE	4
 #define QUEUE_KEEP_SIZE		32
 #define QUEUE_MAX_SIZE		(1U << 30)
 
@@ -28,6 +28,15 @@ void
 queue_init(queue *q)
 {
 	memset(q, 0, sizeof(*q));
+	q->entries = q->own;
+	q->size = QUEUE_OWN_SIZE;
+}
+
+static void
+queue_free_ring(queue *q)
+{
+	if (q->entries != q->own)
+		free(q->entries);
 }
 
 void
@@ -35,14 +44,14 @@ queue_free(queue *q)
 {
 	for (uint32_t i = 0; i < q->count; i++)
 		frame_unref(queue_entry_at(q, i)->frame);
-	free(q->entries);
+	queue_free_ring(q);
 	queue_init(q);
 }
 
 static bool
 queue_grow(queue *q)
 {
-	uint32_t	size = q->size > 0 ? q->size * 2 : QUEUE_FIRST_SIZE;
+	uint32_t	size = q->size * 2;
 	queue_entry *entries;
 
 	if (size > QUEUE_MAX_SIZE)
@@ -52,7 +61,7 @@ queue_grow(queue *q)
 		return false;
 	for (uint32_t i = 0; i < q->count; i++)
 		entries[i] = *queue_entry_at(q, i);
-	free(q->entries);
+	queue_free_ring(q);
 	q->entries = entries;
 	q->size = size;
 	q->head = 0;

@@ -51,14 +51,18 @@ typedef struct queue_entry
 	const void *owner;			/* for whom, or NULL */
 } queue_entry;
 
+#define QUEUE_OWN_SIZE	2
+
+/* It must not be moved. */
 typedef struct queue
 {
-	queue_entry *entries;		/* a ring */
-	uint32_t	size;			/* a power of two, or 0 */
+	queue_entry *entries;		/* a ring: own, or a larger one */
+	uint32_t	size;			/* a power of two */
 	uint32_t	head;
 	uint32_t	count;
 	uint32_t	taken;			/* bytes of the head that are written */
 	size_t		bytes;			/* that wait */
+	queue_entry own[QUEUE_OWN_SIZE];
 } queue;
 
 extern void queue_init(queue *q);

@@ -226,17 +226,18 @@ typedef struct channel
 	char		text[];			/* of the three */
 } channel;
 
+/* What a frame on its way needs comes first: it is in few cache lines then. */
 struct hub_conn
 {
-	list_node	link;			/* hub.conns, or hub.cut */
 	hub		   *hub;
 	void	   *socket;
 	int			vsn;
 	bool		cut;
+	queue		queue;
+	list_node	link;			/* hub.conns, or hub.cut */
 	int			close_code;
 	const char *close_reason;
 	identity	identity;
-	queue		queue;
 	list		channels;
 	list		refusals;		/* error replies that wait */
 	int			nchannels;

@@ -8,7 +8,8 @@
  * are made of the numbers, so that neither has to be looked up.
  *
  * A message's text begins with the time at which it was to be sent, on the
- * clock of this machine; whoever receives it knows how long it took.
+ * clock of this machine, and with who sent it; whoever receives it knows how
+ * long that took, and how long after its commit had returned.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,7 +27,9 @@
 #define SECOND			INT64_C(1000000000)
 
 #define ID_SIZE			37
-#define TIME_MARK		"\"content\":\"@"	/* then 19 digits */
+#define TIME_MARK		"\"content\":\"@"
+#define STAMP			"%019ld %02d %010lu "	/* time, writer, turn */
+#define STAMP_SIZE		34
 #define SEQ_MARK		"\"seq\":"
 
 typedef struct settings
@@ -41,6 +44,7 @@ typedef struct settings
 	int			burst;			/* messages in a transaction */
 	double		rate;			/* messages a second; 0: as many as can be */
 	double		seconds;
+	double		warmup;			/* of those, not counted */
 	int			rounds;			/* not writers, but one burst at a time */
 	double		heartbeat;		/* seconds; 0: none */
 } settings;
@@ -54,7 +58,9 @@ typedef struct totals
 	int			joined;
 	int			closed;			/* by the other side */
 	int64_t		last;			/* when the last frame came */
+	int64_t		since;			/* what is sent from then on is timed */
 	histogram	latency;
+	histogram	after_commit;	/* as far as it came after that */
 } totals;
 
 static inline int64_t
@@ -99,5 +105,8 @@ extern void writers_fill(const settings *s);
 extern uint64_t writers_burst(const settings *s);
 extern void writers_start(const settings *s);
 extern uint64_t writers_stop(histogram *commits);
+
+/* When that turn's commit had returned; 0: it has not yet. */
+extern int64_t writer_committed(int writer, uint64_t turn);
 
 #endif							/* BENCH_BENCH_H */

@@ -238,6 +238,22 @@ behind(const char *mark, size_t mark_len, const char *text, size_t len,
 	return at + mark_len;
 }
 
+/* When it was sent, and by whom: how long did that take? */
+static void
+read_stamp(const char *stamp)
+{
+	char	   *at;
+	int64_t		when = strtoll(stamp, &at, 10);
+	int			writer = (int) strtol(at, &at, 10);
+	int64_t		committed = writer_committed(writer, strtoull(at, NULL, 10));
+
+	if (when < received.since)
+		return;
+	histogram_add(&received.latency, received.last - when);
+	histogram_add(&received.after_commit,
+				  committed > 0 ? received.last - committed : 0);
+}
+
 static void
 read_message(client *c, const char *text, size_t len)
 {
@@ -265,7 +281,7 @@ read_message(client *c, const char *text, size_t len)
 	received.frames++;
 	received.bytes += len;
 	received.last = now_ns();
-	histogram_add(&received.latency, received.last - strtoll(sent, NULL, 10));
+	read_stamp(sent);
 }
 
 /* Bytes of the frame that data begins with; 0: it is not complete. */

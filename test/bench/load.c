@@ -182,6 +182,7 @@ publish(const settings *s, histogram *commits)
 		return sent;
 	}
 
+	received.since = from_now(s->warmup);
 	if (s->writers > 0)
 		writers_start(s);
 	clients_read(from_now(s->seconds), UINT64_MAX);
@@ -225,7 +226,10 @@ run(const settings *s)
 		report_times("latency", &received.latency);
 	}
 	if (commits.count > 0)
+	{
 		report_times("commit", &commits);
+		report_times("after_commit", &received.after_commit);
+	}
 	clients_stop();
 	return received.frames == expected && received.gaps == 0 &&
 		received.duplicates == 0 && received.closed == 0;
@@ -255,6 +259,7 @@ usage(void)
 			"  --writers=N          threads that insert (0)\n"
 			"  --rate=N             messages a second (as many as can be)\n"
 			"  --seconds=N          for so long (5)\n"
+			"  --warmup=N           but time only what is sent after so long\n"
 			"  --rounds=N           or so many bursts, one at a time\n"
 			"  --burst=N            messages in a transaction (1)\n"
 			"  --text-size=N        bytes of a message (120)\n"
@@ -270,7 +275,7 @@ main(int argc, char **argv)
 	enum
 	{
 		PORT = 1, CLIENTS, SECRET, ROOM_SIZE, FILL, WRITERS, RATE, SECONDS,
-		ROUNDS, BURST, TEXT_SIZE, HEARTBEAT, HUB, WATCH
+		WARMUP, ROUNDS, BURST, TEXT_SIZE, HEARTBEAT, HUB, WATCH
 	};
 	static const struct option options[] = {
 		{"port", required_argument, NULL, PORT},
@@ -281,6 +286,7 @@ main(int argc, char **argv)
 		{"writers", required_argument, NULL, WRITERS},
 		{"rate", required_argument, NULL, RATE},
 		{"seconds", required_argument, NULL, SECONDS},
+		{"warmup", required_argument, NULL, WARMUP},
 		{"rounds", required_argument, NULL, ROUNDS},
 		{"burst", required_argument, NULL, BURST},
 		{"text-size", required_argument, NULL, TEXT_SIZE},
@@ -323,6 +329,9 @@ main(int argc, char **argv)
 			case SECONDS:
 				s.seconds = atof(optarg);
 				break;
+			case WARMUP:
+				s.warmup = atof(optarg);
+				break;
 			case ROUNDS:
 				s.rounds = atoi(optarg);
 				break;
@@ -345,7 +354,7 @@ main(int argc, char **argv)
 				usage();
 		}
 	if (optind < argc || s.port <= 0 || s.clients <= 0 || s.room_size <= 0 ||
-		s.clients % s.room_size != 0 || s.burst <= 0 || s.text_size < 60 ||
+		s.clients % s.room_size != 0 || s.burst <= 0 || s.text_size < 80 ||
 		s.secret == NULL)
 		usage();
 

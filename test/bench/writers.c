@@ -24,6 +24,9 @@
 
 #define MOST_WRITERS	64
 
+/* A message is on its way no longer than for so many turns of its writer. */
+#define TURNS			65536
+
 typedef struct writer
 {
 	pthread_t	thread;
@@ -31,6 +34,7 @@ typedef struct writer
 	PGconn	   *conn;
 	uint64_t	sent;
 	histogram	commits;
+	_Atomic int64_t committed[TURNS];
 } writer;
 
 /* One parameter each of the INSERT below: arrays, as text. */
@@ -132,7 +136,7 @@ batch_clear(batch *b)
 }
 
 static void
-batch_add(batch *b, int room, int64_t when)
+batch_add(batch *b, int room, int64_t when, int writer, uint64_t turn)
 {
 	size_t		at = 1 + (size_t) b->count * ID_SIZE;
 	size_t		size = (size_t) set->text_size;
@@ -141,9 +145,10 @@ batch_add(batch *b, int room, int64_t when)
 	room_id(b->rooms + at, set->room_size, room);
 	person_id(b->people + at, room * set->room_size);
 	memset(text, 'x', size + 2);
-	text[0] = '"';
-	sprintf(text + 1, "@%019ld", (long) when);
-	text[21] = ' ';
+	memcpy(text, "\"@", 2);
+	snprintf(text + 2, STAMP_SIZE + 1, STAMP, (long) when, writer,
+			 (unsigned long) turn);
+	text[STAMP_SIZE + 2] = 'x';
 	text[size + 1] = '"';
 	b->rooms[at + ID_SIZE - 1] = b->people[at + ID_SIZE - 1] = ',';
 	text[size + 2] = ',';
@@ -220,8 +225,9 @@ hub_message(uint8_t *data, int room, uint64_t seq, int64_t when)
 
 	memcpy(data, head, sizeof(head));
 	memset(text, 'x', (size_t) set->text_size);
-	text[snprintf(text, (size_t) set->text_size, TIME_MARK "%019ld\","
-				  SEQ_MARK "%lu,", (long) when, (unsigned long) seq)] = 'x';
+	text[snprintf(text, (size_t) set->text_size,
+				  TIME_MARK STAMP "\"," SEQ_MARK "%lu,", (long) when, 0, 0ul,
+				  (unsigned long) seq)] = 'x';
 	return sizeof(head) + (size_t) set->text_size;
 }
 
@@ -267,7 +273,7 @@ writers_burst(const settings *s)
 		}
 		batch_clear(&b);
 		for (uint64_t n = sent; n < sent + (uint64_t) s->burst; n++)
-			batch_add(&b, (int) (n % (uint64_t) rooms(s)), now);
+			batch_add(&b, (int) (n % (uint64_t) rooms(s)), now, 0, 0);
 		batch_send(&b, conn);
 	}
 	sent += (uint64_t) s->burst;
@@ -303,6 +309,7 @@ write_messages(void *arg)
 	for (uint64_t turn = 0; !ended; turn++)
 	{
 		int64_t		when = begin + (int64_t) (offset + pause * (double) turn);
+		int64_t		now;
 
 		if (set->rate > 0)
 			sleep_until(when);
@@ -312,9 +319,14 @@ write_messages(void *arg)
 		batch_clear(&b);
 		for (int i = 0; i < set->burst; i++, w->sent++)
 			batch_add(&b, w->number * share +
-					  (int) (w->sent % (uint64_t) share), when);
+					  (int) (w->sent % (uint64_t) share), when, w->number,
+					  turn);
+		w->committed[turn % TURNS] = 0;
 		batch_send(&b, w->conn);
-		histogram_add(&w->commits, now_ns() - when);
+		now = now_ns();
+		w->committed[turn % TURNS] = now;
+		if (when >= received.since)
+			histogram_add(&w->commits, now - when);
 	}
 	batch_free(&b);
 	return NULL;
@@ -353,4 +365,10 @@ writers_stop(histogram *commits)
 		sent += all[i].sent;
 	}
 	return sent;
+}
+
+int64_t
+writer_committed(int writer, uint64_t turn)
+{
+	return all[writer % MOST_WRITERS].committed[turn % TURNS];
 }

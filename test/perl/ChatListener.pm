@@ -382,6 +382,8 @@ sub _excuse
 	my ($self, $model, $now, $missing) = @_;
 	my %is_missing = map { $_->{n} => 1 } @$missing;
 
+	$self->{taken_back} += @$missing;
+
 	foreach my $event (@$missing)
 	{
 		my $lost = $now->{who}{is_service} ? undef :

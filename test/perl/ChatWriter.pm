@@ -265,6 +265,22 @@ my @profiles = (@both,
 
 my @services = (@both,
 	[ 1, 'delete conversation', in_room(sub { "DELETE FROM conversations WHERE id = $_[2]" }) ],
+	[ 0.4, 'delete profile', sub {
+		my ($self, $model) = @_;
+		my $people = $model->{people};
+
+		# Whoever runs the writers finds somebody new.
+		return 'DELETE FROM profiles WHERE id = ' . quoted(splice @$people, rand @$people, 1);
+	} ],
+	[ 0.6, 'bulk', in_room(sub {
+		my ($self, $model, $room) = @_;
+		my $said = "INSERT INTO messages (conversation_id, content)"
+		  . " SELECT $room, 'bulk " . ++$texts . " ' || i FROM generate_series(1, 520) i;";
+		my ($in, $out) = map { $self->somebody($model, $room) } 1, 2;
+
+		return $said . "SELECT openhr_msg.add_participant($room, $in);" . $said
+		  . "SELECT openhr_msg.remove_participant($room, $out);";
+	}) ],
 	[ 2, 'delete row', of_message(sub { "DELETE FROM messages WHERE id = $_[2]" }) ],
 	[ 6, 'put back', in_room(sub {
 		my ($self, $model, $room) = @_;

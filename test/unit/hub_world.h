@@ -450,7 +450,7 @@ event_new(event_table table, event_action action, int room, int user,
 static inline event_header *
 event_message(int room, const char *content)
 {
-	char		record[4096];
+	char		record[8192];
 
 	snprintf(record, sizeof(record), "{\"id\":\"11111111-0000-7000-8000-"
 			 "000000000001\",\"conversation_id\":"

@@ -8,6 +8,8 @@ Bench - what the parts of the benchmark share
 
   use Bench;
   sql('INSERT ...');
+  my $hub = start_server('hub');
+  my $run = load($hub, clients => 1000, rounds => 10);
   row('fan-out', 310_000, 'frames/CPU s', 0.9, '>= 0.85');
 
 =cut
@@ -18,9 +20,22 @@ use strict;
 use warnings;
 
 use Exporter 'import';
-our @EXPORT = qw(row sql median);
+use IO::Socket::INET;
+use Time::HiRes qw(sleep time);
+our @EXPORT = qw(row sql median best gateway start_server stop_server load);
 
 $| = 1;
+
+# Processes that we have started.
+my %children;
+
+END
+{
+	my $status = $?;
+
+	stop_server({ pid => $_ }) foreach keys %children;
+	$? = $status;
+}
 
 # A line of the result, see run.  What is undefined stays empty.
 sub row
@@ -53,6 +68,89 @@ sub sql
 	close $psql or die "psql has failed\n";
 	chomp $result if defined $result;
 	return $result;
+}
+
+# The server under test, for load(); the times of both its workers are told.
+sub gateway
+{
+	my %pid = map { split /\|/ } split /\n/,
+	  sql("SELECT worker, pid FROM openhr_msg.status() WHERE worker <> 'executor'");
+
+	return {
+		port => $ENV{GATEWAY_PORT},
+		watch => [ "server=$pid{gateway}", "streamer=$pid{streamer}" ]
+	};
+}
+
+sub free_port
+{
+	return IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1')->sockport;
+}
+
+# Start a program that takes its port as its first argument, and wait until it
+# listens.
+sub start_server
+{
+	my ($program, @args) = @_;
+	my @command = $program =~ /\.mjs$/ ? ('node', "$ENV{BENCH_BIN}/$program") : "$ENV{BENCH_BIN}/$program";
+	my $port = free_port();
+	my $deadline = time + 20;
+	my $pid = fork // die "could not fork: $!\n";
+
+	if ($pid == 0)
+	{
+		open STDOUT, '>&', \*STDERR;
+		exec @command, $port, @args or die "could not run $program: $!\n";
+	}
+	$children{$pid} = 1;
+	until (IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port))
+	{
+		die "$program does not listen\n" if time > $deadline;
+		sleep 0.05;
+	}
+	return { port => $port, pid => $pid, watch => ["server=$pid"] };
+}
+
+sub stop_server
+{
+	my ($server) = @_;
+
+	delete $children{ $server->{pid} };
+	kill 'TERM', $server->{pid};
+	waitpid $server->{pid}, 0;
+	return;
+}
+
+# Run the load tool against a server; returns what it tells.  That everything
+# has arrived is not a matter of speed: else it dies.
+sub load
+{
+	my ($server, %options) = @_;
+	my @command = (
+		"$ENV{BENCH_BIN}/load", "--port=$server->{port}",
+		map({ "--watch=$_" } @{ $server->{watch} }),
+		map({ (my $name = $_) =~ tr/_/-/;
+				"--$name" . (defined $options{$_} ? "=$options{$_}" : '') }
+			sort keys %options));
+	my %result;
+
+	print STDERR "@command\n";
+	open my $load, '-|', @command or die "could not run load: $!\n";
+	while (my $line = <$load>)
+	{
+		print STDERR "  $line";
+		$result{$1} = $2 if $line =~ /^(\S+) (\S+)$/;
+	}
+	close $load or die "messages are missing, or came twice\n";
+	return \%result;
+}
+
+# Of times that the machine's other work can only make longer.
+sub best
+{
+	my ($best) = sort { $a <=> $b } @_;
+
+	return $best;
 }
 
 sub median
