@@ -46,6 +46,7 @@
 #include "compat.h"
 #include "gateway_calls.h"
 #include "keys.h"
+#include "refusals.h"
 #include "worker.h"
 
 #define MAX_CHANNELS		100 /* of a connection */
@@ -122,6 +123,7 @@ static void on_receive(void *arg, void *user, bool binary,
 					   const char *data, size_t len);
 static size_t on_fill(void *arg, void *user, uint8_t *buf, size_t size);
 static void on_closed(void *arg, void *user);
+static void on_refused(void *arg, int status, const char *error);
 static bool on_load_user(void *arg, uint64_t ticket,
 						 const uint8_t profile_id[16]);
 static void on_dirty(void *arg, hub_conn *conn);
@@ -161,6 +163,7 @@ msg_gateway_main(Datum arg)
 		serve_sockets();
 		msg_calls_dispatch();
 		write_notes();
+		msg_refusals_report(now, false);
 		report();
 		wait_for_work(more);
 	}
@@ -226,6 +229,7 @@ make_server(void)
 		.receive = on_receive,
 		.fill = on_fill,
 		.closed = on_closed,
+		.refused = on_refused,
 		.log = note,
 	};
 	server_config config = {
@@ -262,6 +266,7 @@ static void
 leave(int code, Datum arg)
 {
 	server_shutdown(srv, HUB_CLOSE_RESTART, "the server is restarting");
+	msg_refusals_report(now, true);
 }
 
 /*
@@ -584,6 +589,8 @@ time_left(void)
 		at_most(&timeout, next_describe);
 	if (live && !listening)
 		at_most(&timeout, next_listen);
+	if (msg_refusals_due() != 0)
+		at_most(&timeout, msg_refusals_due());
 	return timeout;
 }
 
@@ -669,6 +676,17 @@ static void
 on_closed(void *arg, void *user)
 {
 	hub_conn_close(user);
+}
+
+/*
+ * Who asked for something else than a WebSocket, a health check perhaps, was
+ * not kept from anything.
+ */
+static void
+on_refused(void *arg, int status, const char *error)
+{
+	if (status != 404 && status != 426)
+		msg_refusals_count(error);
 }
 
 static bool

@@ -27,10 +27,8 @@
  * who remove each other at once one is refused, or at worst gets a deadlock.
  *
  * Under the conversation's lock two more are changed: the sender's own marker,
- * and who becomes admin.  Neither is locked for that before, as a new admin
- * cannot be, and then the two would be in each other's way.  So no two single
- * statements that send, leave or mark meet in a deadlock, but a transaction
- * can that first mutes somebody and then sends.
+ * and who becomes admin.  So both are locked as strongly as that needs before
+ * the conversation is.
  *
  *-------------------------------------------------------------------------
  */
@@ -57,6 +55,7 @@ static Oid	function_owner(Oid function);
 static const char *search_path_with(const char *schema);
 static int	column_number(const RuleRow *row, const char *name);
 static void refuse_nulls(const RuleRow *row, HeapTuple tuple);
+pg_noreturn static void refuse_null(const char *column);
 
 void
 rule_start(RuleRow *row, FunctionCallInfo fcinfo)
@@ -255,8 +254,9 @@ refuse_nulls(const RuleRow *row, HeapTuple tuple)
 		Form_pg_attribute column = TupleDescAttr(row->desc, i);
 
 		if (column->attnotnull && !column->attisdropped &&
-			column->attgenerated == '\0')
-			rule_require(row, tuple, NameStr(column->attname));
+			column->attgenerated == '\0' &&
+			heap_attisnull(tuple, i + 1, row->desc))
+			refuse_null(NameStr(column->attname));
 	}
 }
 
@@ -264,9 +264,15 @@ void
 rule_require(const RuleRow *row, HeapTuple tuple, const char *name)
 {
 	if (heap_attisnull(tuple, column_number(row, name), row->desc))
-		ereport(ERROR,
-				errcode(ERRCODE_NOT_NULL_VIOLATION),
-				errmsg("column \"%s\" must not be null", name));
+		refuse_null(name);
+}
+
+static void
+refuse_null(const char *column)
+{
+	ereport(ERROR,
+			errcode(ERRCODE_NOT_NULL_VIOLATION),
+			errmsg("column \"%s\" must not be null", column));
 }
 
 void

@@ -47,6 +47,7 @@ typedef struct settings
 	double		warmup;			/* of those, not counted */
 	int			rounds;			/* not writers, but one burst at a time */
 	double		heartbeat;		/* seconds; 0: none */
+	double		patience;		/* with frames that do not come, in seconds */
 } settings;
 
 typedef struct totals

@@ -19,7 +19,6 @@
 #include <dirent.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <libpq-fe.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +26,6 @@
 
 #define MOST_WATCHED	8
 #define JOIN_PATIENCE	120		/* seconds */
-#define PATIENCE		20
 
 typedef struct watched
 {
@@ -175,7 +173,7 @@ publish(const settings *s, histogram *commits)
 		for (int round = 0; round < s->rounds; round++)
 		{
 			sent += writers_burst(s);
-			if (!clients_read(from_now(PATIENCE),
+			if (!clients_read(from_now(s->patience),
 							  sent * (uint64_t) s->room_size))
 				break;
 		}
@@ -188,7 +186,7 @@ publish(const settings *s, histogram *commits)
 	clients_read(from_now(s->seconds), UINT64_MAX);
 	if (s->writers > 0)
 		sent = writers_stop(commits);
-	clients_read(from_now(PATIENCE), sent * (uint64_t) s->room_size);
+	clients_read(from_now(s->patience), sent * (uint64_t) s->room_size);
 	return sent;
 }
 
@@ -248,118 +246,97 @@ raise_file_limit(int wanted)
 			(unsigned long) limit.rlim_cur, wanted);
 }
 
+static settings wanted = {
+	.room_size = 2,.burst = 1,.seconds = 5,.text_size = 120,.patience = 20
+};
+static bool fill = false;
+
+/* Where an option's value goes; nowhere: --watch, which may be repeated. */
+static const struct
+{
+	const char *name;
+	const char *help;
+	int		   *number;
+	double	   *real;
+	bool	   *flag;
+}			known[] = {
+	{"port", "of the server",.number = &wanted.port},
+	{"clients", "how many connections",.number = &wanted.clients},
+	{"room-size", "people in a conversation (2)",.number = &wanted.room_size},
+	{"fill", "make people and conversations",.flag = &fill},
+	{"writers", "threads that insert (0)",.number = &wanted.writers},
+	{"rate", "messages a second (as many as can be)",.real = &wanted.rate},
+	{"seconds", "for so long (5)",.real = &wanted.seconds},
+	{"warmup", "but time only what is sent after so many",
+		.real = &wanted.warmup},
+	{"rounds", "or so many bursts, one at a time",.number = &wanted.rounds},
+	{"burst", "messages in a transaction (1)",.number = &wanted.burst},
+	{"text-size", "bytes of a message (120)",.number = &wanted.text_size},
+	{"heartbeat", "seconds between those of a client (none)",
+		.real = &wanted.heartbeat},
+	{"patience", "seconds to wait for what does not come (20)",
+		.real = &wanted.patience},
+	{"hub", "the port is that of hub.c",.flag = &wanted.hub},
+	{"watch", "NAME=PID: tell what a process uses"}
+};
+
+#define NKNOWN	(sizeof(known) / sizeof(known[0]))
+
 static void
 usage(void)
 {
-	fprintf(stderr,
-			"usage: load --port=PORT --clients=N [OPTION]...\n"
-			"  --secret=TEXT        of the tokens (JWT_SECRET)\n"
-			"  --room-size=N        people in a conversation (2)\n"
-			"  --fill               make people and conversations\n"
-			"  --writers=N          threads that insert (0)\n"
-			"  --rate=N             messages a second (as many as can be)\n"
-			"  --seconds=N          for so long (5)\n"
-			"  --warmup=N           but time only what is sent after so long\n"
-			"  --rounds=N           or so many bursts, one at a time\n"
-			"  --burst=N            messages in a transaction (1)\n"
-			"  --text-size=N        bytes of a message (120)\n"
-			"  --heartbeat=SECONDS  of each client (0: none)\n"
-			"  --hub                the port is that of hub.c\n"
-			"  --watch=NAME=PID     tell what a process uses\n");
+	fprintf(stderr, "usage: JWT_SECRET=SECRET load OPTION...\n");
+	for (size_t i = 0; i < NKNOWN; i++)
+		fprintf(stderr, "  --%s%-*s %s\n", known[i].name,
+				(int) (14 - strlen(known[i].name)),
+				known[i].flag ? "" : "=", known[i].help);
 	exit(2);
+}
+
+static void
+take_option(size_t i, char *value)
+{
+	if (known[i].number)
+		*known[i].number = atoi(value);
+	else if (known[i].real)
+		*known[i].real = atof(value);
+	else if (known[i].flag)
+		*known[i].flag = true;
+	else
+		add_watched(value);
+}
+
+static void
+take_options(int argc, char **argv)
+{
+	struct option options[NKNOWN + 1] = {{0}};
+	int			option;
+
+	for (size_t i = 0; i < NKNOWN; i++)
+		options[i] = (struct option) {
+			.name = known[i].name,
+			.has_arg = known[i].flag ? no_argument : required_argument,
+			.val = (int) i + 1
+		};
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
+	{
+		if (option == '?')
+			usage();
+		take_option((size_t) option - 1, optarg);
+	}
+	wanted.secret = getenv("JWT_SECRET");
+	if (optind < argc || wanted.port <= 0 || wanted.clients <= 0 ||
+		wanted.room_size <= 0 || wanted.clients % wanted.room_size != 0 ||
+		wanted.burst <= 0 || wanted.text_size < 80 || wanted.secret == NULL)
+		usage();
 }
 
 int
 main(int argc, char **argv)
 {
-	enum
-	{
-		PORT = 1, CLIENTS, SECRET, ROOM_SIZE, FILL, WRITERS, RATE, SECONDS,
-		WARMUP, ROUNDS, BURST, TEXT_SIZE, HEARTBEAT, HUB, WATCH
-	};
-	static const struct option options[] = {
-		{"port", required_argument, NULL, PORT},
-		{"clients", required_argument, NULL, CLIENTS},
-		{"secret", required_argument, NULL, SECRET},
-		{"room-size", required_argument, NULL, ROOM_SIZE},
-		{"fill", no_argument, NULL, FILL},
-		{"writers", required_argument, NULL, WRITERS},
-		{"rate", required_argument, NULL, RATE},
-		{"seconds", required_argument, NULL, SECONDS},
-		{"warmup", required_argument, NULL, WARMUP},
-		{"rounds", required_argument, NULL, ROUNDS},
-		{"burst", required_argument, NULL, BURST},
-		{"text-size", required_argument, NULL, TEXT_SIZE},
-		{"heartbeat", required_argument, NULL, HEARTBEAT},
-		{"hub", no_argument, NULL, HUB},
-		{"watch", required_argument, NULL, WATCH},
-		{0}
-	};
-	settings	s = {
-		.secret = getenv("JWT_SECRET"),.room_size = 2,.burst = 1,
-		.seconds = 5,.text_size = 120
-	};
-	bool		fill = false;
-	int			option;
-
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
-		switch (option)
-		{
-			case PORT:
-				s.port = atoi(optarg);
-				break;
-			case CLIENTS:
-				s.clients = atoi(optarg);
-				break;
-			case SECRET:
-				s.secret = optarg;
-				break;
-			case ROOM_SIZE:
-				s.room_size = atoi(optarg);
-				break;
-			case FILL:
-				fill = true;
-				break;
-			case WRITERS:
-				s.writers = atoi(optarg);
-				break;
-			case RATE:
-				s.rate = atof(optarg);
-				break;
-			case SECONDS:
-				s.seconds = atof(optarg);
-				break;
-			case WARMUP:
-				s.warmup = atof(optarg);
-				break;
-			case ROUNDS:
-				s.rounds = atoi(optarg);
-				break;
-			case BURST:
-				s.burst = atoi(optarg);
-				break;
-			case TEXT_SIZE:
-				s.text_size = atoi(optarg);
-				break;
-			case HEARTBEAT:
-				s.heartbeat = atof(optarg);
-				break;
-			case HUB:
-				s.hub = true;
-				break;
-			case WATCH:
-				add_watched(optarg);
-				break;
-			default:
-				usage();
-		}
-	if (optind < argc || s.port <= 0 || s.clients <= 0 || s.room_size <= 0 ||
-		s.clients % s.room_size != 0 || s.burst <= 0 || s.text_size < 80 ||
-		s.secret == NULL)
-		usage();
-
-	raise_file_limit(s.clients + 100);
+	take_options(argc, argv);
+	raise_file_limit(wanted.clients + 100);
 	if (fill)
-		writers_fill(&s);
-	return run(&s) ? 0 : 1;
+		writers_fill(&wanted);
+	return run(&wanted) ? 0 : 1;
 }

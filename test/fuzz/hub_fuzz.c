@@ -221,12 +221,12 @@ token_of(int user, bool expired)
 }
 
 static void
-join(model_conn *c, int topic, int item)
+join(model_conn *c, int topic, int item, const char *more)
 {
 	char		payload[1024];
 
 	snprintf(payload, sizeof(payload), "{\"config\":{\"postgres_changes\":"
-			 "[%s]}}", items[item]);
+			 "[%s]}%s}", items[item], more);
 	if (c->choked)
 		c->channels[topic].rooms |= item_rooms[item];
 	else
@@ -341,6 +341,18 @@ answer(model_load *l, bool fails)
 	l->question = -1;
 }
 
+/* Nobody is a member of anything any more; all come back. */
+static void
+truncate_all(void)
+{
+	memset(members, 0, sizeof(members));
+	world_commit_one(w, event_new(EVENT_PARTICIPANTS, EVENT_TRUNCATE, 0, 0,
+								  NULL, NULL));
+	for (int user = 0; user < USERS; user++)
+		for (int room = 0; room < ROOMS; room++)
+			removed[user][room] = nmessages;
+}
+
 static void
 step(int op, int arg)
 {
@@ -357,7 +369,8 @@ step(int op, int arg)
 			break;
 		case 1:
 		case 2:
-			join(c, topic, last % ITEMS);
+			join(c, topic, last % ITEMS, op % 16 == 1 ? "" :
+				 ",\"access_token\":\"\"");
 			break;
 		case 3:
 			push(c, topic, "phx_leave", "{}");
@@ -399,6 +412,8 @@ step(int op, int arg)
 		default:
 			if (arg == 0)
 				hub_reset(w->h, HUB_CLOSE_RESTART, "lost");
+			else if (arg == 1)
+				truncate_all();
 			else if (arg < 8)
 				w->refuse_loads = arg % 2;
 			else if (c->conn != NULL)

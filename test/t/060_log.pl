@@ -537,6 +537,8 @@ my @gaps = (
 	[ $send, 'log_parser_stats', 'on' ],
 	[ $send, 'log_planner_stats', 'on' ],
 	[ $send, 'auto_explain.log_min_duration', '0' ],
+	has_setting('auto_explain.log_parameter_max_length')
+	? [ $send_parameter, 'auto_explain.log_parameter_max_length', '-1', 'auto_explain.log_min_duration', '0' ] : (),
 	[ $send, 'debug_print_parse', 'on' ],
 	[ $send, 'debug_print_rewritten', 'on' ],
 	[ $send, 'debug_print_plan', 'on' ],
