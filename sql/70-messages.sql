@@ -20,8 +20,7 @@ CREATE FUNCTION openhr_msg.push_sent_at(
 	at timestamptz)
 RETURNS timestamptz[]
 AS 'MODULE_PATHNAME', 'msg_push_sent_at'
-LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp;
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION openhr_msg.push_sent_at(timestamptz[], timestamptz) IS
 'for send_log: the times that still count and a new one, or an error when there are too many';

@@ -138,7 +138,7 @@ sub send_bytes
 
 	while (length $bytes)
 	{
-		my $sent = $self->{socket}->send($bytes, MSG_NOSIGNAL);
+		my $sent = send $self->{socket}, $bytes, MSG_NOSIGNAL;
 
 		return 0 unless defined $sent;
 		substr($bytes, 0, $sent, '');

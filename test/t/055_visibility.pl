@@ -54,6 +54,7 @@ my $anon = { name => 'anon', profile => '', token => $node->token(undef, role =>
 my %known;				# profile => who
 my (@listeners, @writers, @prepared, @log, @volleys);
 my ($step, $syncs, $topics, $gids, %count) = (0, 0, 0, 0);
+my $beat = time;		# when the sockets last said that they live
 my $may_end = 0;		# sockets may be told to come back
 
 # The database
@@ -155,7 +156,7 @@ sub connect_listener
 {
 	my $who = rand() < 0.1 ? ChatWriter::pick($service, $anon) : $known{ ChatWriter::pick(@{ $model->{people} }) };
 	my $listener = ChatListener->new(
-		port => $node->gateway_port, token => $who->{token}, slow => rand() < 0.3);
+		port => $node->gateway_port, token => $who->{token}, slow => rand() < 0.5);
 
 	$listener->{name} = 'socket ' . ++$count{sockets};
 	$listener->{who} = $who;
@@ -222,9 +223,14 @@ sub hear
 {
 	my ($even_slow) = @_;
 
+	if (time > $beat + 20)
+	{
+		$_->push_event('phoenix', 'heartbeat', {}) foreach grep { !$_->{ended} } @listeners;
+		$beat = time;
+	}
 	foreach my $listener (@listeners)
 	{
-		next if $listener->{ended} || ($listener->{slow} && !$even_slow);
+		next unless $listener->is_due || ($even_slow && !$listener->{ended});
 		next if $listener->take(\&position);
 		# A kernel that has not sent everything may send nothing more.
 		complain($listener, { text => 'was cut, ' . ($listener->{code} // 'reset') })
@@ -396,7 +402,7 @@ sub complain
 
 sub settle
 {
-	$_->push_event('phoenix', 'heartbeat', {}) foreach grep { !$_->{ended} } @listeners;
+	$_->hurry(1) foreach @listeners;
 	my $title = mark();
 	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
 
@@ -412,6 +418,7 @@ sub settle
 	}
 	$count{'taken back'} += delete $_->{taken_back} // 0 foreach @listeners;
 	@listeners = grep { !$_->{ended} } @listeners;
+	$_->hurry(0) foreach @listeners;
 	$may_end = 0;
 	compare_with_database();
 	return;
@@ -569,7 +576,7 @@ my $start = time;
 for ($step = 1; $step <= $steps; $step++)
 {
 	if ($step % 700 == 350) { $trouble[ $step / 700 % @trouble ]->() }
-	elsif ($step % 60 == 0) { settle() }
+	elsif ($step % 100 == 0) { settle() }
 	elsif (rand() < 0.08) { socket_step() }
 	else { write_step() }
 	hear();
