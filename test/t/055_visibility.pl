@@ -402,14 +402,13 @@ sub complain
 
 sub settle
 {
-	$_->hurry(1) foreach @listeners;
 	my $title = mark();
 	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
 
-	until (!any { !$_->{ended} && ($_->is_waiting || !$_->has_heard($title)) } @listeners)
+	while (my ($behind) = grep { !$_->{ended} && ($_->is_waiting || !$_->has_heard($title)) } @listeners)
 	{
 		hear(1);
-		die "$title has not come to all\n" if time > $deadline;
+		complain($behind, { text => "waits for $title, " . $behind->state }) if time > $deadline;
 		sleep 0.001;
 	}
 	foreach my $listener (@listeners)
@@ -418,7 +417,6 @@ sub settle
 	}
 	$count{'taken back'} += delete $_->{taken_back} // 0 foreach @listeners;
 	@listeners = grep { !$_->{ended} } @listeners;
-	$_->hurry(0) foreach @listeners;
 	$may_end = 0;
 	compare_with_database();
 	return;
@@ -576,7 +574,7 @@ my $start = time;
 for ($step = 1; $step <= $steps; $step++)
 {
 	if ($step % 700 == 350) { $trouble[ $step / 700 % @trouble ]->() }
-	elsif ($step % 100 == 0) { settle() }
+	elsif ($step % 150 == 0) { settle() }
 	elsif (rand() < 0.08) { socket_step() }
 	else { write_step() }
 	hear();
