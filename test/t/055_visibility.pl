@@ -400,17 +400,26 @@ sub complain
 	return;
 }
 
-sub settle
+# Until no socket waits any more.
+sub wait_for_all
 {
-	my $title = mark();
+	my ($what, $waits) = @_;
 	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
 
-	while (my ($behind) = grep { !$_->{ended} && ($_->is_waiting || !$_->has_heard($title)) } @listeners)
+	while (my ($behind) = grep { !$_->{ended} && $waits->($_) } @listeners)
 	{
 		hear(1);
-		complain($behind, { text => "waits for $title, " . $behind->state }) if time > $deadline;
+		complain($behind, { text => "waits for $what: " . $behind->state }) if time > $deadline;
 		sleep 0.001;
 	}
+	return;
+}
+
+sub settle
+{
+	wait_for_all('answers', sub { $_[0]->is_waiting });
+	my $title = mark();
+	wait_for_all($title, sub { !$_[0]->has_heard($title) });
 	foreach my $listener (@listeners)
 	{
 		complain($listener, $_) foreach $listener->settle($model);
