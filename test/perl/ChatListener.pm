@@ -38,13 +38,12 @@ use warnings;
 use Carp;
 use JSON::PP;
 use List::Util qw(any);
-use Socket qw(SOL_SOCKET SO_RCVBUF);
 
 use WebSocket;
 our @ISA = qw(WebSocket);
 
 # What the kernel takes for a slow one.
-my ($SMALL, $LARGE) = (4096, 1024 * 1024);
+my $SLOW_BUFFER = 8192;
 
 my $json = JSON::PP->new->canonical->utf8->allow_nonref;
 
@@ -52,25 +51,16 @@ my $json = JSON::PP->new->canonical->utf8->allow_nonref;
 sub new
 {
 	my ($class, %args) = @_;
-	my $self = $class->SUPER::new(%args);
+	my $self = $class->SUPER::new(%args,
+		$args{slow} ? (receive_buffer => $SLOW_BUFFER) : ());
 
 	$self->{slow} = $args{slow};
-	$self->_buffer($SMALL) if $args{slow};
 	$self->{socket}->blocking(0);
 	$self->{topics} = {};	# topic => the subscription that is told now
 	$self->{asked} = {};	# topic => those that wait for their answers
 	$self->{past} = [];		# ended, not yet judged
 	$self->{complaints} = [];
 	return $self;
-}
-
-sub _buffer
-{
-	my ($self, $size) = @_;
-
-	setsockopt $self->{socket}, SOL_SOCKET, SO_RCVBUF, $size
-	  or croak "setsockopt: $!";
-	return;
 }
 
 # Is it to be read now?  A slow one is, before the gateway takes it for dead.
@@ -80,15 +70,6 @@ sub is_due
 
 	return !$self->{ended}
 	  && (!$self->{slow} || time > ($self->{taken} // 0) + 3);
-}
-
-# A slow one is not, for a while.
-sub hurry
-{
-	my ($self, $hurry) = @_;
-
-	$self->_buffer($hurry ? $LARGE : $SMALL) if $self->{slow} && !$self->{ended};
-	return;
 }
 
 # Asking
@@ -180,6 +161,18 @@ sub has_heard
 	my $told = $marker->{told};
 
 	return @$told && $told->[-1][0] =~ /"title":"\Q$title\E"/;
+}
+
+# In words, for who looks for a fault.
+sub state
+{
+	my ($self) = @_;
+
+	return join ', ', $self->{slow} ? 'slow' : 'fast',
+	  length($self->{input}) . ' bytes unread',
+	  (map { "leaves $_" } sort keys %{ $self->{leaving} // {} }),
+	  (map { "asked for $_" } grep { @{ $self->{asked}{$_} } } sort keys %{ $self->{asked} }),
+	  map { "$_ was told " . @{ $self->{topics}{$_}{told} } } sort keys %{ $self->{topics} };
 }
 
 # Hearing

@@ -400,25 +400,32 @@ sub complain
 	return;
 }
 
-sub settle
+# Until no socket waits any more.
+sub wait_for_all
 {
-	$_->hurry(1) foreach @listeners;
-	my $title = mark();
+	my ($what, $waits) = @_;
 	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
 
-	until (!any { !$_->{ended} && ($_->is_waiting || !$_->has_heard($title)) } @listeners)
+	while (my ($behind) = grep { !$_->{ended} && $waits->($_) } @listeners)
 	{
 		hear(1);
-		die "$title has not come to all\n" if time > $deadline;
+		complain($behind, { text => "waits for $what: " . $behind->state }) if time > $deadline;
 		sleep 0.001;
 	}
+	return;
+}
+
+sub settle
+{
+	wait_for_all('answers', sub { $_[0]->is_waiting });
+	my $title = mark();
+	wait_for_all($title, sub { !$_[0]->has_heard($title) });
 	foreach my $listener (@listeners)
 	{
 		complain($listener, $_) foreach $listener->settle($model);
 	}
 	$count{'taken back'} += delete $_->{taken_back} // 0 foreach @listeners;
 	@listeners = grep { !$_->{ended} } @listeners;
-	$_->hurry(0) foreach @listeners;
 	$may_end = 0;
 	compare_with_database();
 	return;
@@ -576,7 +583,7 @@ my $start = time;
 for ($step = 1; $step <= $steps; $step++)
 {
 	if ($step % 700 == 350) { $trouble[ $step / 700 % @trouble ]->() }
-	elsif ($step % 100 == 0) { settle() }
+	elsif ($step % 150 == 0) { settle() }
 	elsif (rand() < 0.08) { socket_step() }
 	else { write_step() }
 	hear();
