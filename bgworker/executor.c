@@ -28,6 +28,7 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -41,8 +42,7 @@
 #include "worker.h"
 
 #define LOCK_TIMEOUT_TEXT	"2s"
-#define CALL_TIMEOUT		10000	/* milliseconds */
-#define STEP_TIMEOUT		60000
+#define STEP_TIMEOUT		60000	/* milliseconds */
 
 #define UPKEEP_EVERY		3600000 /* milliseconds */
 #define UPKEEP_RETRY		300000
@@ -259,12 +259,12 @@ answer(const MsgCall *call)
 	else if (call->kind == MSG_CALL_LOAD_USER)
 	{
 		if (!run(load_user, (void *) call->profile_id,
-				 "loading memberships", CALL_TIMEOUT))
+				 "loading memberships", MSG_CALL_TIMEOUT))
 			failed = "could not read the memberships";
 	}
 	else if (call->kind == MSG_CALL_DESCRIBE)
 	{
-		if (!run(describe, NULL, "describing tables", CALL_TIMEOUT))
+		if (!run(describe, NULL, "describing tables", MSG_CALL_TIMEOUT))
 			failed = "could not read the definition of the tables";
 	}
 	else
@@ -480,6 +480,9 @@ remove_old(void *arg)
  * Run work in a transaction of its own, with a snapshot and SPI; false when
  * it failed, which is logged here.  Waits within it may take wake-ups that
  * were meant for the main loop, so leave the latch set.
+ *
+ * Only work can be cancelled, by its timeout or by pg_cancel_backend(): at any
+ * other time there is nobody who would catch the error.
  */
 static bool
 run(Work work, void *arg, const char *activity, int timeout)
@@ -487,6 +490,7 @@ run(Work work, void *arg, const char *activity, int timeout)
 	volatile bool done = false;
 
 	pgstat_report_activity(STATE_RUNNING, activity);
+	pqsignal(SIGINT, StatementCancelHandler);
 	PG_TRY();
 	{
 		SetCurrentStatementStartTimestamp();
@@ -516,7 +520,8 @@ run(Work work, void *arg, const char *activity, int timeout)
 	}
 	PG_END_TRY();
 
-	/* A timeout that struck in the last moment is not for what comes next. */
+	/* A cancel that struck in the last moment is not for what comes next. */
+	pqsignal(SIGINT, SIG_IGN);
 	QueryCancelPending = false;
 	SetLatch(MyLatch);
 	MemoryContextSwitchTo(TopMemoryContext);

@@ -65,6 +65,9 @@ BEGIN ATOMIC
 		('auto_explain.log_min_duration', '^-1', 'warning',
 		 'statements are logged with their plans',
 		 'set it to -1'),
+		('auto_explain.log_parameter_max_length', '^0', 'warning',
+		 'plans that are logged show parameters',
+		 'set it to 0'),
 		('pgaudit.log', '^(none)?$', 'warning',
 		 'statements are logged for auditors',
 		 'set it to none, or for the objects that need it'),
@@ -95,9 +98,9 @@ BEGIN ATOMIC
 	)
 	SELECT f.setting, f.value, f."where", f.level, f.problem, f.advice
 	FROM found f
-	WHERE f.setting <> 'log_parameter_max_length'
+	WHERE f.setting !~ 'log_parameter_max_length$'
 	OR EXISTS (SELECT FROM found WHERE found.setting
-			   ~ '^(log_statement|log_min_duration_.*|log_transaction_.*|auto_explain\..*|pgaudit\..*)$')
+			   ~ '^(log_statement|log_min_duration_|log_transaction_|auto_explain.log_min|pgaudit)')
 	ORDER BY f.level DESC, f.setting, f."where";
 END;
 

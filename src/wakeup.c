@@ -44,6 +44,7 @@
 /* What this transaction did so far. */
 static bool tables_changed = false;
 static bool extension_changed = false;
+static Oid	extension_before;	/* the extension when that began, or none */
 static bool database_changed = false;
 
 /* It has committed, but its invalidations are not sent yet. */
@@ -74,10 +75,12 @@ msg_wakeup_at_commit(void)
 }
 
 void
-msg_extension_changed(void)
+msg_extension_changed(Oid before)
 {
-	if (msg_is_served_database())
-		extension_changed = true;
+	if (extension_changed || !msg_is_served_database())
+		return;
+	extension_changed = true;
+	extension_before = before;
 }
 
 /* Is this session in the database that the workers serve? */
@@ -109,6 +112,15 @@ raise_flush_target(XLogRecPtr target)
 		;
 }
 
+/* What was done to the extension may have been rolled back to a savepoint. */
+static void
+check_extension(void)
+{
+	if (extension_changed &&
+		get_extension_oid(MSG_EXTENSION, true) == extension_before)
+		extension_changed = false;
+}
+
 static void
 on_xact_event(XactEvent event, void *arg)
 {
@@ -129,6 +141,7 @@ on_xact_event(XactEvent event, void *arg)
 		case XACT_EVENT_PRE_PREPARE:
 
 			/* Nothing would tell the workers of its commit. */
+			check_extension();
 			if (extension_changed)
 				ereport(ERROR,
 						errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -137,8 +150,11 @@ on_xact_event(XactEvent event, void *arg)
 			return;
 
 		case XACT_EVENT_PRE_COMMIT:
-		case XACT_EVENT_PARALLEL_PRE_COMMIT:
+			check_extension();
 			return;				/* not decided yet */
+
+		case XACT_EVENT_PARALLEL_PRE_COMMIT:
+			return;
 
 		case XACT_EVENT_PARALLEL_COMMIT:	/* the leader commits */
 		case XACT_EVENT_PREPARE:
@@ -189,7 +205,7 @@ on_object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 		char	   *name = get_extension_name(object_id);
 
 		if (name && strcmp(name, MSG_EXTENSION) == 0)
-			msg_extension_changed();
+			msg_extension_changed(object_id);
 	}
 	else if (class_id == DatabaseRelationId &&
 			 (access == OAT_POST_CREATE || access == OAT_POST_ALTER))

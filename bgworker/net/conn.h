@@ -54,7 +54,6 @@ struct server_conn
 	void	   *user;			/* the owner's, while it is open */
 	uint8_t    *last;			/* bytes that end our side */
 	int			fd;
-	bool		excess;			/* above max_connections */
 	bool		choked;			/* the socket takes no more */
 	bool		ended;			/* the last bytes are written */
 	bool		dead;			/* to be torn down */
@@ -79,6 +78,7 @@ struct server
 	void	   *arg;
 	server_config config;
 	size_t		count;			/* connections of every state */
+	size_t		open;			/* those that have an owner */
 	list		conns;
 	list		due;
 	list		deadlines[DEADLINE_KINDS];
@@ -95,6 +95,7 @@ extern void conn_flush(server_conn *conn);
 extern void conn_kill(server_conn *conn);
 extern void conn_reset(server_conn *conn);
 extern void conn_expire(server *srv);
+extern bool conn_make_room(server *srv);
 
 /* listen.c: open sockets are handed to accepted(), which owns them then. */
 extern struct listeners *listeners_new(server *srv,

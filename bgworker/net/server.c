@@ -27,7 +27,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* Connections above max_connections, which are told so and closed. */
+/*
+ * Connections above max_connections: they are told so and closed, or have not
+ * asked for anything yet.
+ */
 #define EXCESS_CONNECTIONS	64
 
 /* For listening sockets, the loop's own descriptors, and libraries. */
@@ -214,7 +217,8 @@ adopt(server *srv, int fd)
 	size_t		most = (size_t) srv->config.max_connections +
 		EXCESS_CONNECTIONS;
 	size_t		before = srv->count;
-	server_conn *conn = before < most ? conn_new(srv) : NULL;
+	server_conn *conn = before < most || conn_make_room(srv) ?
+		conn_new(srv) : NULL;
 
 	if (conn == NULL)
 	{

@@ -103,19 +103,21 @@ is_chosen(const queue_entry *entry, const queue_choice *which)
 	return (which->owner == NULL || which->owner == entry->owner) &&
 		(which->room == NULL ||
 		 memcmp(which->room, f->room, QUEUE_ROOM_SIZE) == 0) &&
-		(which->seq == 0 || which->seq == f->seq);
+		(which->seq == 0 || which->seq == f->seq) &&
+		(!which->ephemeral || f->ephemeral);
 }
 
 /*
  * Keep what stays, in order.  A head that is partly written always stays, but
  * is nobody's then.
  */
-void
+uint32_t
 queue_drop(queue *q, const queue_choice *which)
 {
+	uint32_t	count = q->count;
 	uint32_t	kept = 0;
 
-	for (uint32_t i = 0; i < q->count; i++)
+	for (uint32_t i = 0; i < count; i++)
 	{
 		queue_entry entry = *queue_entry_at(q, i);
 		bool		chosen = is_chosen(&entry, which);
@@ -135,6 +137,7 @@ queue_drop(queue *q, const queue_choice *which)
 	}
 	q->count = kept;
 	queue_shrink_if_empty(q);
+	return count - kept;
 }
 
 void

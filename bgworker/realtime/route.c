@@ -312,7 +312,7 @@ static void
 take_back_message(hub_conn *conn, const event_header *e)
 {
 	queue_drop(&conn->queue,
-			   &(queue_choice) {NULL, e->conversation_id, e->seq});
+			   &(queue_choice) {.room = e->conversation_id, .seq = e->seq});
 }
 
 /*

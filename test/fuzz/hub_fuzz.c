@@ -30,6 +30,7 @@
 typedef struct model_channel
 {
 	bool		told;			/* that it is subscribed */
+	bool		blind;			/* perhaps of what was before its last join */
 	unsigned	users;			/* whom it has spoken for, as bits */
 	unsigned	rooms;			/* what it asks for, as bits */
 	int			last;			/* message that came last */
@@ -205,6 +206,7 @@ push(model_conn *c, int topic, const char *event, const char *payload)
 			 "{\"topic\":\"realtime:t%d\",\"event\":\"%s\",\"payload\":%s,"
 			 "\"ref\":\"2\",\"join_ref\":\"1\"}", topic, event, payload);
 	c->channels[topic].told = false;
+	c->channels[topic].blind = c->choked;
 	world_send(w, c->conn, text);
 }
 
@@ -221,12 +223,12 @@ token_of(int user, bool expired)
 }
 
 static void
-join(model_conn *c, int topic, int item)
+join(model_conn *c, int topic, int item, const char *more)
 {
 	char		payload[1024];
 
 	snprintf(payload, sizeof(payload), "{\"config\":{\"postgres_changes\":"
-			 "[%s]}}", items[item]);
+			 "[%s]}%s}", items[item], more);
 	if (c->choked)
 		c->channels[topic].rooms |= item_rooms[item];
 	else
@@ -255,7 +257,7 @@ refresh(model_conn *c, int topic, int user, bool expired)
 static bool
 must_get(const model_conn *c, const model_channel *ch, int room)
 {
-	if (c->conn == NULL || c->choked || !ch->told ||
+	if (c->conn == NULL || c->choked || ch->blind || !ch->told ||
 		!(ch->rooms & 1U << room))
 		return false;
 
@@ -341,6 +343,18 @@ answer(model_load *l, bool fails)
 	l->question = -1;
 }
 
+/* Nobody is a member of anything any more; all come back. */
+static void
+truncate_all(void)
+{
+	memset(members, 0, sizeof(members));
+	world_commit_one(w, event_new(EVENT_PARTICIPANTS, EVENT_TRUNCATE, 0, 0,
+								  NULL, NULL));
+	for (int user = 0; user < USERS; user++)
+		for (int room = 0; room < ROOMS; room++)
+			removed[user][room] = nmessages;
+}
+
 static void
 step(int op, int arg)
 {
@@ -357,7 +371,8 @@ step(int op, int arg)
 			break;
 		case 1:
 		case 2:
-			join(c, topic, last % ITEMS);
+			join(c, topic, last % ITEMS, op % 16 == 1 ? "" :
+				 ",\"access_token\":\"\"");
 			break;
 		case 3:
 			push(c, topic, "phx_leave", "{}");
@@ -399,6 +414,8 @@ step(int op, int arg)
 		default:
 			if (arg == 0)
 				hub_reset(w->h, HUB_CLOSE_RESTART, "lost");
+			else if (arg == 1)
+				truncate_all();
 			else if (arg < 8)
 				w->refuse_loads = arg % 2;
 			else if (c->conn != NULL)

@@ -200,13 +200,13 @@ my @both = (
 		my ($self, $model, $room) = @_;
 		my $key = rand() < 0.3 ? quoted('k' . int rand 30) : 'NULL';
 
-		return "SELECT openhr_msg.send_message($room, " . quoted(text(400)) . ", client_message_id => $key)";
+		return "SELECT openhr_msg.send_message($room, " . quoted(text(800)) . ", client_message_id => $key)";
 	}) ],
 	[ 10, 'insert', in_room(sub {
 		my ($self, $model, $room) = @_;
 
 		return 'INSERT INTO messages (conversation_id, sender_profile_id, content) VALUES '
-		  . join ', ', map { "($room, " . $self->me . ', ' . quoted(text(200)) . ')' } 0 .. rand 3;
+		  . join ', ', map { "($room, " . $self->me . ', ' . quoted(text(600)) . ')' } 0 .. rand 3;
 	}) ],
 	[ 4, 'edit', of_message(sub { "UPDATE messages SET content = " . quoted(text(100)) . " WHERE id = $_[2]" }) ],
 	[ 5, 'delete', of_message(sub { "UPDATE messages SET is_deleted = true WHERE id = $_[2]" }) ],
@@ -265,6 +265,22 @@ my @profiles = (@both,
 
 my @services = (@both,
 	[ 1, 'delete conversation', in_room(sub { "DELETE FROM conversations WHERE id = $_[2]" }) ],
+	[ 0.4, 'delete profile', sub {
+		my ($self, $model) = @_;
+		my $people = $model->{people};
+
+		# Whoever runs the writers finds somebody new.
+		return 'DELETE FROM profiles WHERE id = ' . quoted(splice @$people, rand @$people, 1);
+	} ],
+	[ 1.2, 'bulk', in_room(sub {
+		my ($self, $model, $room) = @_;
+		my $said = "INSERT INTO messages (conversation_id, content)"
+		  . " SELECT $room, 'bulk " . ++$texts . " ' || i FROM generate_series(1, 520) i;";
+		my ($in, $out) = map { $self->somebody($model, $room) } 1, 2;
+
+		return $said . "SELECT openhr_msg.add_participant($room, $in);" . $said
+		  . "SELECT openhr_msg.remove_participant($room, $out);";
+	}) ],
 	[ 2, 'delete row', of_message(sub { "DELETE FROM messages WHERE id = $_[2]" }) ],
 	[ 6, 'put back', in_room(sub {
 		my ($self, $model, $room) = @_;

@@ -14,11 +14,11 @@ use Test::More;
 my $ROUNDS = $ENV{MEMORY_ROUNDS} // 3;
 
 # A round leaves no more than this behind: what the C library keeps in pieces.
-my $ROUND_KB = 2048;
+my $ROUND_KB = 1024;
 
 # And never takes more: each of some hundred connections may wait for the rest
 # of a message or of a request, and have a queue that is full.
-my $MOST_KB = 64 * 1024;
+my $MOST_KB = 32 * 1024;
 
 my $node = GatewayCluster->new('main',
 	'openhr_msg.max_queue_bytes' => 65536,

@@ -9,6 +9,10 @@
 #   model of what was committed (ChatModel, from a slot of its own);
 # - row level security shows every profile exactly what the model says.
 #
+# Workers are ended meanwhile, which must change nothing but for the clients of a
+# gateway, and the workers' slot is lost: then everybody is asked to come back,
+# and gets by list_changes() what was missed.
+#
 # OPENHR_MSG_SEED	repeats a run (as far as the server's own timing allows)
 # OPENHR_MSG_STEPS	how long it is; 3000 unless set
 # OPENHR_MSG_TRACE	tells every step
@@ -23,7 +27,7 @@ use ChatListener;
 use ChatModel;
 use ChatWriter;
 use GatewayCluster;
-use List::Util qw(any min);
+use List::Util qw(any max min);
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -43,12 +47,15 @@ my $node = GatewayCluster->new('main',
 $node->value('CREATE ROLE app LOGIN; GRANT openhr_msg_authenticator, authenticated TO app');
 
 my $control = ChatWriter->new($node, 'postgres', 'control')->{dbh};
+my $visitor = ChatWriter->new($node, 'app', 'visitor');
 my $model = ChatModel->new;
 my $service = { name => 'service', profile => '', is_service => 1, token => $node->token(undef, role => 'service_role') };
 my $anon = { name => 'anon', profile => '', token => $node->token(undef, role => 'anon') };
 my %known;				# profile => who
 my (@listeners, @writers, @prepared, @log, @volleys);
 my ($step, $syncs, $topics, $gids, %count) = (0, 0, 0, 0);
+my $beat = time;		# when the sockets last said that they live
+my $may_end = 0;		# sockets may be told to come back
 
 # The database
 
@@ -149,7 +156,7 @@ sub connect_listener
 {
 	my $who = rand() < 0.1 ? ChatWriter::pick($service, $anon) : $known{ ChatWriter::pick(@{ $model->{people} }) };
 	my $listener = ChatListener->new(
-		port => $node->gateway_port, token => $who->{token}, slow => rand() < 0.3);
+		port => $node->gateway_port, token => $who->{token}, slow => rand() < 0.5);
 
 	$listener->{name} = 'socket ' . ++$count{sockets};
 	$listener->{who} = $who;
@@ -216,11 +223,18 @@ sub hear
 {
 	my ($even_slow) = @_;
 
+	if (time > $beat + 20)
+	{
+		$_->push_event('phoenix', 'heartbeat', {}) foreach grep { !$_->{ended} } @listeners;
+		$beat = time;
+	}
 	foreach my $listener (@listeners)
 	{
-		next if $listener->{ended} || ($listener->{slow} && !$even_slow);
+		next unless $listener->is_due || ($even_slow && !$listener->{ended});
+		next if $listener->take(\&position);
+		# A kernel that has not sent everything may send nothing more.
 		complain($listener, { text => 'was cut, ' . ($listener->{code} // 'reset') })
-		  if !$listener->take(\&position);
+		  if !$may_end || ($listener->{code} // 1012) != 1012;
 	}
 	return;
 }
@@ -231,6 +245,7 @@ sub write_step
 {
 	my @free = grep { $_->{state} ne 'busy' } @writers;
 
+	person('Gil' . ++$count{newcomers}) while @{ $model->{people} } < 6;
 	return finish_prepared() if @prepared && (!@free || rand() < 0.05);
 	my $writer = ChatWriter::pick(@free);
 
@@ -350,16 +365,15 @@ sub await
 # Until each has done what it was told, or waits for another's lock.
 sub settle_writers
 {
-	foreach my $writer (@writers)
-	{
-		my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	my $query = "SELECT pid FROM pg_stat_activity WHERE pg_blocking_pids(pid) <> '{}'";
 
-		next if $writer->is_done(0.002);
-		until ($writer->is_done(0.002) || one("SELECT pg_blocking_pids($writer->{pid}) <> '{}'"))
-		{
-			die "$writer->{name} does not come back\n" if time > $deadline;
-		}
-		$count{waits}++;
+	while (my @busy = grep { !$_->is_done(0.002) } @writers)
+	{
+		my %waits = map { $_->[0] => 1 } @{ $control->selectall_arrayref($query) };
+
+		last unless any { !$waits{ $_->{pid} } } @busy;
+		die "$busy[0]{name} does not come back\n" if time > $deadline;
 	}
 	return;
 }
@@ -386,36 +400,54 @@ sub complain
 	return;
 }
 
-sub settle
+# Until no socket waits any more.
+sub wait_for_all
 {
-	my $title = mark();
+	my ($what, $waits) = @_;
 	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
 
-	until (!any { !$_->{ended} && ($_->is_waiting || !$_->has_heard($title)) } @listeners)
+	while (my ($behind) = grep { !$_->{ended} && $waits->($_) } @listeners)
 	{
 		hear(1);
-		die "$title has not come to all\n" if time > $deadline;
+		complain($behind, { text => "waits for $what: " . $behind->state }) if time > $deadline;
 		sleep 0.001;
 	}
+	return;
+}
+
+sub settle
+{
+	wait_for_all('answers', sub { $_[0]->is_waiting });
+	my $title = mark();
+	wait_for_all($title, sub { !$_[0]->has_heard($title) });
 	foreach my $listener (@listeners)
 	{
 		complain($listener, $_) foreach $listener->settle($model);
 	}
+	$count{'taken back'} += delete $_->{taken_back} // 0 foreach @listeners;
 	@listeners = grep { !$_->{ended} } @listeners;
+	$may_end = 0;
 	compare_with_database();
 	return;
+}
+
+# What a query shows to a profile.
+sub shown
+{
+	my ($profile, $query) = @_;
+	my $dbh = $visitor->{dbh};
+
+	$dbh->do(ChatWriter::as_profile($profile)) or die $dbh->errstr;
+	my $rows = $dbh->selectcol_arrayref($query) or die $dbh->errstr;
+	$dbh->do('COMMIT');
+	return sort @$rows;
 }
 
 sub compare_with_database
 {
 	foreach my $profile (@{ $model->{people} })
 	{
-		$visitor_writer::writer //= ChatWriter->new($node, 'app', 'reader');
-		my $dbh = $visitor_writer::writer->{dbh};
-
-		$dbh->do(ChatWriter::as_profile($profile)) or die $dbh->errstr;
-		my @rows = sort map { $_->[0] } @{ $dbh->selectall_arrayref(ChatModel::visible_query()) };
-		$dbh->do('COMMIT');
+		my @rows = shown($profile, ChatModel::visible_query());
 		my @told = $model->visible($profile);
 		next if "@rows" eq "@told";
 		my %rows = map { $_ => 1 } @rows;
@@ -425,6 +457,116 @@ sub compare_with_database
 	}
 	return;
 }
+
+# Trouble
+
+# Nothing is open any more.
+sub finish_all
+{
+	trace('finish all');
+	while (my @open = grep { $_->{state} ne 'idle' } @writers)
+	{
+		my ($writer) = grep { $_->{state} ne 'busy' } @open;
+
+		if ($writer) { $writer->send('ROLLBACK', 'idle') }
+		elsif (@prepared) { finish_prepared() }
+		settle_writers();
+	}
+	finish_prepared() while @prepared;
+	return;
+}
+
+sub end_worker
+{
+	my ($worker) = @_;
+
+	trace("end a $worker");
+	$may_end = $worker eq 'gateway';
+	one("SELECT pg_terminate_backend(pid) FROM openhr_msg.status()
+		WHERE worker = '$worker' AND pid IS NOT NULL LIMIT 1");
+	return;
+}
+
+# What a profile could know of its messages.
+sub knowledge
+{
+	my ($profile) = @_;
+	my %known;
+
+	foreach my $room (grep { exists $model->{members}{$_}{$profile} } @{ $model->{order} })
+	{
+		$known{$room} = {
+			version => (split ' ', $model->{rooms}{$room})[1],
+			messages => { %{ $model->{messages}{$room} // {} } }
+		};
+	}
+	return \%known;
+}
+
+# The slot is gone, and with it what is committed until there is a new one.
+sub lose_slot
+{
+	finish_all();
+	settle();
+	my %known = map { ($_ => knowledge($_)) } @{ $model->{people} };
+
+	trace('lose the slot');
+	$may_end = 1;
+	one("SELECT pg_drop_replication_slot(slot_name)
+		FROM (SELECT slot_name, pg_terminate_backend(active_pid, 10000)
+			FROM pg_replication_slots WHERE slot_name = 'openhr_msg' OFFSET 0) s");
+	write_step() foreach 1 .. 60;
+	finish_all();
+	$node->wait_until(
+		sub { hear(1); return !any { !$_->{ended} } @listeners },
+		'all are asked to come back');
+	settle();
+	catch_up($_, $known{$_} // {}) foreach @{ $model->{people} };
+	connect_listener() foreach 1 .. 6;
+	return;
+}
+
+# What was known before and the changes since are what there is now.
+sub catch_up
+{
+	my ($profile, $before) = @_;
+	my $now = knowledge($profile);
+
+	foreach my $room (sort keys %$now)
+	{
+		my $messages = $now->{$room}{messages};
+		my %got = %{ $before->{$room}{messages} // {} };
+		my $since = $before->{$room}{version} // 0;
+		my @changes;
+
+		do
+		{
+			@changes = shown($profile, "SELECT concat_ws(' ', id, version, is_deleted::text,
+				is_edited::text, coalesce(sender_profile_id::text, ''))
+				FROM openhr_msg.list_changes('$room', $since, 100)");
+			foreach my $change (@changes)
+			{
+				my ($id, $row) = split ' ', $change, 2;
+
+				$got{$id} = $row;
+				$since = max($since, $row =~ /\A(\d+)/);
+			}
+		} while @changes == 100;
+		delete @got{ grep { !exists $messages->{$_} } keys %got };
+		complain($known{$profile}, { text => 'has not caught up', room => $room })
+		  if join(';', map { "$_ $got{$_}" } sort keys %got) ne
+		  join(';', map { "$_ $messages->{$_}" } sort keys %$messages);
+	}
+	$count{'caught up'}++;
+	return;
+}
+
+# One after the other.
+my @trouble = (
+	sub { end_worker('streamer') },
+	sub { end_worker('executor') },
+	sub { end_worker('gateway') },
+	\&lose_slot);
 
 # Begin
 
@@ -440,7 +582,8 @@ settle();
 my $start = time;
 for ($step = 1; $step <= $steps; $step++)
 {
-	if ($step % 60 == 0) { settle() }
+	if ($step % 700 == 350) { $trouble[ $step / 700 % @trouble ]->() }
+	elsif ($step % 150 == 0) { settle() }
 	elsif (rand() < 0.08) { socket_step() }
 	else { write_step() }
 	hear();

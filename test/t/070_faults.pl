@@ -113,6 +113,18 @@ foreach my $victim (@victims)
 		});
 }
 
+# Without a postmaster everybody goes by himself.
+$ledger->survives(
+	'the postmaster is killed',
+	sub {
+		my @pids = split /\n/, $node->value(
+			'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
+
+		$node->kill9;
+		$node->wait_until(sub { !kill 0, @pids }, 'the others are gone');
+		$node->start;
+	});
+
 # The server stops.
 
 $ledger->survives('an immediate shutdown',

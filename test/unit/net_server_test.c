@@ -11,6 +11,9 @@
  */
 #include "net_world.h"
 
+/* More than the server has beside those that it serves. */
+#define MAX_IDLERS	100
+
 static void
 test_handshake(void)
 {
@@ -201,10 +204,30 @@ test_deadlines(void)
 	}
 }
 
+/*
+ * Connections that ask for nothing, as many as there may be at all and more,
+ * while there is a place: whoever asks gets it.
+ */
+static void
+test_idlers(void)
+{
+	int			fds[2 * MAX_IDLERS];
+	int			fd;
+
+	for (int n = 0; n < 2 * MAX_IDLERS; n++)
+		fds[n] = dial();
+	fd = join();
+	check(echoes(fd, "served"), "idlers do not keep others out");
+	close(fd);
+	for (int n = 0; n < 2 * MAX_IDLERS; n++)
+		close(fds[n]);
+}
+
 static void
 test_limits(void)
 {
 	int			fds[MAX_CONNECTIONS];
+	int			idlers[MAX_IDLERS];
 	char		head[1024];
 	int			extra;
 	int			n;
@@ -220,6 +243,13 @@ test_limits(void)
 	check(strncmp(head, "HTTP/1.1 503 ", 13) == 0 &&
 		  strstr(head, "Retry-After: ") != NULL, "... in HTTP's way, too");
 	close(extra);
+
+	for (n = 0; n < MAX_IDLERS; n++)
+		idlers[n] = dial();
+	check(hear(idlers[0], head, 1) <= 0,
+		  "who asks for nothing makes room for who comes");
+	for (n = 0; n < MAX_IDLERS; n++)
+		close(idlers[n]);
 
 	for (n = 0; n < MAX_CONNECTIONS; n++)
 		if (!echoes(fds[n], "here"))
@@ -305,6 +335,7 @@ main(void)
 	test_garbage();
 	test_output();
 	test_deadlines();
+	test_idlers();
 	test_limits();
 	test_files();
 	test_shutdown();

@@ -213,6 +213,14 @@ on_closed(void *arg, void *user)
 }
 
 static inline void
+on_refused(void *arg, int status, const char *error)
+{
+	(void) arg;
+	(void) status;
+	(void) error;
+}
+
+static inline void
 on_log(void *arg, const char *line)
 {
 	(void) arg;
@@ -232,7 +240,7 @@ static inline void
 serve(int ready)
 {
 	static const server_ops ops = {
-		on_request, on_receive, on_fill, on_closed, on_log
+		on_request, on_receive, on_fill, on_closed, on_refused, on_log
 	};
 	server_config config = {
 		.addresses = "localhost",.port = port,

@@ -5,7 +5,8 @@
  *
  * One run fails the first request, the next the second, and so on, either that
  * one only or all from then on.  Whatever happens, who was told that she is
- * subscribed gets each change, or is cut.
+ * subscribed gets each change, or is cut; and who was told that she is present
+ * is, once there is memory again.
  *
  *-------------------------------------------------------------------------
  */
@@ -52,6 +53,62 @@ event_with_other_columns(int room, const char *content)
 
 	memcpy(memmem(columns, e->columns_len, "is_edited", 9), "is_marked", 9);
 	return e;
+}
+
+#define ROOM_1	"realtime:room:00000000-0000-0000-0000-000000000001"
+
+static void
+speak(world *w, hub_conn *service, const char *text)
+{
+	char		frame[256];
+
+	snprintf(frame, sizeof(frame), "{\"topic\":\"" ROOM_1 "\",\"event\":"
+			 "\"broadcast\",\"payload\":{\"event\":\"%s\"},\"ref\":\"5\"}",
+			 text);
+	world_send(w, service, frame);
+	world_tell(w);
+}
+
+/* Is she present, as somebody sees who looks now? */
+static bool
+is_present(world *w, const char *key)
+{
+	hub_conn   *eye = world_open_role(w, 1, "service_role", 0);
+	bool		seen;
+
+	world_tell(w);
+	world_send(w, eye, "{\"topic\":\"" ROOM_1 "\",\"event\":\"phx_join\","
+			   "\"payload\":{\"config\":{\"presence\":{\"enabled\":true}}},"
+			   "\"ref\":\"1\"}");
+	seen = was_told(w, eye, key);
+	hub_conn_close(eye);
+	return seen;
+}
+
+/* Broadcast and presence of c, who is a member of room 1 until the end. */
+static bool
+talk(world *w, hub_conn *c, hub_conn *service)
+{
+	bool		good = true;
+	bool		tracks;
+
+	world_send(w, c, "[\"7\",\"7\",\"" ROOM_1 "\",\"phx_join\",{\"config\":"
+			   "{\"presence\":{\"enabled\":true,\"key\":\"somebody\"}}}]");
+	world_send(w, service, "{\"topic\":\"" ROOM_1 "\",\"event\":\"phx_join\","
+			   "\"payload\":{\"config\":{\"broadcast\":{\"self\":true},"
+			   "\"presence\":{\"enabled\":true}}},\"ref\":\"1\"}");
+	speak(w, service, "aloud");
+	was_told(w, c, "aloud");
+	world_send(w, c, "[\"7\",\"8\",\"" ROOM_1 "\",\"presence\",{\"event\":"
+			   "\"track\",\"payload\":{\"a\":1}}]");
+	tracks = was_told(w, c, "[\"7\",\"8\",\"" ROOM_1 "\",\"phx_reply\","
+					  "{\"status\":\"ok\"");
+	world_tell(w);
+	armed = false;
+	if (tracks && !was_cut(w, c))
+		good = is_present(w, "somebody");
+	armed = true;
+	return good;
 }
 
 static bool
@@ -103,9 +160,12 @@ run(int first_failure, bool rest_too)
 		good &= !told || was_cut(w, c) || was_told(w, c, "in four");
 		world_commit_one(w, event_with_other_columns(4, "changed"));
 		good &= !told || was_cut(w, c) || was_told(w, c, "changed");
+		good &= talk(w, c, service);
 		world_commit_one(w, event_participant(EVENT_DELETE, 1, 1));
 		world_commit_one(w, event_message(1, "secret"));
 		good &= !was_told(w, c, "secret");
+		speak(w, service, "whisper");
+		good &= !was_told(w, c, "whisper");
 		world_send(w, c, "[\"1\",\"3\",\"realtime:x\",\"access_token\","
 				   "{\"access_token\":\"\"}]");
 		world_send(w, c, "[\"1\",\"2\",\"realtime:y\",\"phx_leave\",{}]");
