@@ -96,6 +96,7 @@ static void make_hub(void);
 static void make_server(void);
 static void leave(int code, Datum arg);
 static void read_clock(void);
+static int64 unix_time(void);
 static void take_settings(void);
 static token_keys *no_keys(void);
 static void take_keys(void);
@@ -517,10 +518,10 @@ on_answer(const MsgCall *call, bool success, const void *payload, Size len)
 static bool
 serve_events(void)
 {
-	if (!msg_events_receive(true))
+	if (!msg_events_receive(true, unix_time()))
 		return false;
 	flush_sockets();
-	return msg_events_receive(false);
+	return msg_events_receive(false, unix_time());
 }
 
 static void

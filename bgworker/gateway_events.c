@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * gateway_events.c
- *	  A gateway's end of the event stream.
+ *	  A gateway's end of the event stream, and of what gateways say to one
+ *	  another.
  *
  * The streamer sends a transaction's events one after the other, and then
  * EVENT_COMMIT.  They are kept until that has come, because who may see an
@@ -23,6 +24,7 @@
  */
 /* Before postgres.h, which it must not see. */
 #include "gateway_events.h"
+#include "realtime/signals.h"
 
 #include "postgres.h"
 
@@ -33,6 +35,7 @@
 #include "worker.h"
 
 #define QUEUE_SIZE		(1024 * 1024)
+#define SIGNALS_SIZE	(256 * 1024)
 
 /* A piece of a transaction; the first one holds all that comes as it is. */
 #define MAX_EVENTS		EVENT_HEAD_EVENTS
@@ -60,6 +63,7 @@ static uint32 seen_ordinal = 0;
 /* The transaction whose kept events the hub has learned from. */
 static uint64 learned_lsn = 0;
 
+static void take_signal(const void *signal, Size len, int64_t now);
 static bool take_event(const event_header *event, Size len);
 static void commit(const event_header *event);
 static void keep(const event_header *event);
@@ -79,14 +83,27 @@ msg_events_init(hub *h)
 	MemoryContextSwitchTo(old);
 }
 
+/*
+ * With one gateway there is nobody to signal to.  What of ours was on its way
+ * over an earlier link may be lost.
+ */
+static void
+publish_link(void)
+{
+	stream = msg_link_publish(msg_worker, QUEUE_SIZE,
+							  msg_gateways > 1 ? SIGNALS_SIZE : 0);
+	if (msg_gateways > 1)
+		hub_relink(receiver);
+}
+
 bool
-msg_events_receive(bool one_transaction)
+msg_events_receive(bool one_transaction, int64_t now)
 {
 	const hub_stats *stats = hub_get_stats(receiver);
 	uint64		most_frames = stats->frames + FRAMES_A_TURN;
 
 	if (stream == NULL)
-		stream = msg_link_publish(msg_worker, QUEUE_SIZE, 0);
+		publish_link();
 
 	for (int n = 0; n < EVENTS_A_TURN && stats->frames < most_frames; n++)
 	{
@@ -96,7 +113,9 @@ msg_events_receive(bool one_transaction)
 		switch (msg_link_receive(stream, &len, &data))
 		{
 			case MSG_LINK_OK:
-				if (take_event(data, len) && one_transaction)
+				if (signal_is(data, len))
+					take_signal(data, len, now);
+				else if (take_event(data, len) && one_transaction)
 					return true;
 				break;
 			case MSG_LINK_WOULD_BLOCK:
@@ -147,9 +166,21 @@ msg_events_publish(int64_t now)
 
 	while ((signal = hub_outgoing(receiver, &len)) != NULL)
 	{
-		hub_signal(receiver, signal, len, now);
+		if (msg_gateways == 1)
+			hub_signal(receiver, signal, len, now);
+		else if (stream == NULL ||
+				 msg_link_send(stream, len, signal) != MSG_LINK_OK)
+			return;				/* later; receiving tells of a broken link */
 		hub_sent(receiver);
 	}
+}
+
+static void
+take_signal(const void *signal, Size len, int64_t now)
+{
+	if (!signal_valid(signal, len))
+		elog(ERROR, "signal of %zu bytes is not valid", len);
+	hub_signal(receiver, signal, len, now);
 }
 
 /* True: it was a transaction's last. */

@@ -17,7 +17,7 @@ extern void msg_events_init(hub *h);
  * Take what has come, for a turn, or the next transaction only; true when
  * there may be more to take at once.
  */
-extern bool msg_events_receive(bool one_transaction);
+extern bool msg_events_receive(bool one_transaction, int64_t now);
 
 /* Bring on its way what the hub has to say to all gateways. */
 extern void msg_events_publish(int64_t now);

@@ -137,7 +137,8 @@ channel_subscribe(channel *ch)
 void
 channel_take_back(const channel *ch, const uint8_t *room_id)
 {
-	queue_drop(&ch->conn->queue, &(queue_choice) {.owner = ch, .room = room_id});
+	queue_drop(&ch->conn->queue,
+			   &(queue_choice) {.owner = ch, .room = room_id});
 }
 
 /*

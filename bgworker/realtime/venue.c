@@ -4,9 +4,10 @@
  *	  Where channels meet: which topics belong to whom, and who takes part.
  *
  * A topic "<word>:<uuid>" belongs to the conversation of that id, and is for
- * its members only, as of the last commit that the hub has seen.  All other topics are open to every token when the setting says so,
- * and else closed.  A private channel on such a topic is for the service
- * role, because nothing says who else may be there.
+ * its members only, as of the last commit that the hub has seen.  All other
+ * topics are open to every token when the setting says so, and else closed.  A
+ * private channel on such a topic is for the service role, because nothing says
+ * who else may be there.
  *
  *-------------------------------------------------------------------------
  */

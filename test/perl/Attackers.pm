@@ -125,6 +125,24 @@ my %attacks = (
 						{ postgres_changes => [ map { +{} } 1 .. 3000 ] } })
 		} 1 .. 20);
 	},
+	'broadcasts and presence' => sub {
+		my ($self) = @_;
+		my $ws = $self->open;
+		my $topic = 'realtime:room:01a20e6e-6fb6-7ab4-a0bf-81afef078b42';
+
+		$self->pour($ws, $self->message($topic, 'phx_join', { config =>
+					{ broadcast => { ack => \1, self => \1 },
+						presence => { key => 'x' } } }));
+		$self->pour($ws, join '', map {
+				WebSocket::frame(2, pack 'C7a*', 3, 1, 1, length $topic, $_ % 256,
+					$_ % 7, $_ % 3, "19$topic" . "\xff" x ($_ % 300))
+		} 1 .. 3000);
+		$self->pour($ws, join '', map {
+				$self->message($topic, 'presence',
+					{ event => 'track', payload => { n => $_ } })
+				  . $self->message($topic, 'broadcast', { event => $_, ids => [] })
+		} 1 .. 3000);
+	},
 	'costly filters' => sub {
 		my ($self) = @_;
 		my $ws = $self->open;
@@ -143,6 +161,23 @@ my %attacks = (
 							  [ map { +{ %$CHANGES, filter => $_ } } @filters ] } }));
 		}
 		$self->read_for($ws, 8);
+	},
+	'broadcasts and presence' => sub {
+		my ($self) = @_;
+		my $ws = $self->open;
+		my $topic = "realtime:room:$self->{talk}";
+
+		$self->pour($ws, $self->message($topic, 'phx_join', { config =>
+				{ broadcast => { ack => \1, self => \1 },
+				  presence => { key => 'x' x 200, enabled => \1 } } }));
+		$self->pour($ws, join '', map {
+				$self->message($topic, 'broadcast', { type => 'broadcast',
+						event => 'e' x $_, payload => { n => $_ } })
+				  . $self->message($topic, 'presence', { type => 'presence',
+						event => 'track', payload => { n => 'y' x $_ } })
+				  . WebSocket::frame(2, pack 'C7a*', 3, map({ rand 256 } 1 .. 6),
+					'z' x $_)
+		} 1 .. 1000);
 	},
 	'tokens' => sub {
 		my ($self) = @_;

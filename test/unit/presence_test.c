@@ -473,7 +473,8 @@ members_only(void)
 	world_commit_one(w, event_participant(EVENT_DELETE, 1, 1));
 	expect(w, a, STATE(""), "who is removed sees nobody any more");
 	world_tell(w);
-	expect_part(w, watch, "\"joins\":{},\"leaves\":{\"a\"", "and is seen to go");
+	expect_part(w, watch, "\"joins\":{},\"leaves\":{\"a\"",
+				"and is seen to go");
 	expect_part(w, c, "\"leaves\":{\"a\"", "by all");
 	world_send(w, c, "[\"2\",\"3\",\"" TOPIC "\",\"presence\",{\"event\":"
 			   "\"track\",\"payload\":{}}]");
