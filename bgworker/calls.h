@@ -27,15 +27,34 @@ typedef enum MsgCallKind
 	 * Our tables: the schema's name with its terminator, then for each of
 	 * EVENT_TABLES tables a uint32 length and the columns as JSON.
 	 */
-	MSG_CALL_DESCRIBE = 2
+	MSG_CALL_DESCRIBE = 2,
+
+	/*
+	 * Write that messages have arrived.  The payload is an array of
+	 * MsgReceipt; that of the reply is an array of uint32, the places in it
+	 * of those that could not be written now.
+	 */
+	MSG_CALL_RECEIPTS = 3
 } MsgCallKind;
 
 typedef struct MsgCall
 {
 	uint64_t	ticket;
 	uint32_t	kind;
+	uint32_t	len;			/* of the payload that follows */
 	uint8_t		profile_id[16];
 } MsgCall;
+
+/* The largest payload of a call. */
+#define MSG_CALL_PAYLOAD	4096
+
+typedef struct MsgReceipt
+{
+	uint8_t		conversation_id[16];
+	uint8_t		profile_id[16];
+	int64_t		first;
+	int64_t		last;
+} MsgReceipt;
 
 typedef enum MsgReplyStatus
 {

@@ -10,8 +10,8 @@
  * reply that says what could not be done and nothing about the data; the
  * error itself goes to the server's log.
  *
- * What it runs here are the server's own questions, about a profile but not
- * in its name, so there is no identity to put on and none to leave over.
+ * What it runs here are the server's own questions and notes, about profiles
+ * but not in their names, so there is no identity to put on and none to leave over.
  *
  * The first executor also does the upkeep, one short step a turn, so that
  * calls do not wait for it: months of messages made ahead, old idempotency
@@ -29,6 +29,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "tcop/tcopprot.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -71,6 +72,9 @@ static const char *const load_user_query =
 	"SELECT conversation_id FROM %s.conversation_participants"
 	" WHERE profile_id = $1";
 
+static const char *const receipts_query =
+	"SELECT place FROM " MSG_SCHEMA ".apply_receipts($1, $2, $3, $4) AS place";
+
 static const char *const make_ahead_query =
 	"SELECT " MSG_SCHEMA ".create_partitions()";
 
@@ -96,6 +100,7 @@ static const char *const remove_old_queries[] = {
 /* Saved plans; they name the extension's schema, so they go with it. */
 static SPIPlanPtr describe_plan = NULL;
 static SPIPlanPtr load_user_plan = NULL;
+static SPIPlanPtr receipts_plan = NULL;
 
 static uint32 extension_seen;	/* of msg_shared->extension_changes */
 static bool extension_there;
@@ -115,12 +120,19 @@ static TimestampTz next_time;
 
 typedef void (*Work) (void *arg);
 
+typedef struct Receipts
+{
+	const MsgReceipt *items;
+	int			n;
+} Receipts;
+
 static void look_for_extension(void);
 static MsgLink *serve(MsgLink *link);
 static bool send_reply(MsgLink *link);
-static void answer(const MsgCall *call);
+static void answer(const MsgCall *call, const void *payload);
 static void describe(void *arg);
 static void load_user(void *arg);
+static void apply_receipts(void *arg);
 static long upkeep(void);
 static void make_ahead(void *arg);
 static void adopt_tables(void *arg);
@@ -174,6 +186,7 @@ look_for_extension(void)
 	SetLatch(MyLatch);			/* look again before sleeping */
 	drop_plan(&describe_plan);
 	drop_plan(&load_user_plan);
+	drop_plan(&receipts_plan);
 	next_step = MAKE_AHEAD;
 	next_time = GetCurrentTimestamp();
 	msg_worker_set_state(extension_there ?
@@ -196,11 +209,13 @@ serve(MsgLink *link)
 		if (result != MSG_LINK_OK)
 			break;
 
-		if (len != sizeof(call))
+		if (len < sizeof(call))
 			elog(ERROR, "call of %zu bytes from gateway", len);
 		memcpy(&call, data, sizeof(call));
+		if (len != sizeof(call) + call.len)
+			elog(ERROR, "call of %zu bytes from gateway", len);
 
-		answer(&call);
+		answer(&call, (char *) data + sizeof(call));
 		pg_atomic_write_u64(&msg_worker->events,
 							pg_atomic_read_u64(&msg_worker->events) + 1);
 		if (!send_reply(link))
@@ -243,7 +258,7 @@ send_reply(MsgLink *link)
 
 /* Fill reply. */
 static void
-answer(const MsgCall *call)
+answer(const MsgCall *call, const void *payload)
 {
 	const char *failed = NULL;
 	MsgReply	header = {
@@ -266,6 +281,14 @@ answer(const MsgCall *call)
 	{
 		if (!run(describe, NULL, "describing tables", MSG_CALL_TIMEOUT))
 			failed = "could not read the definition of the tables";
+	}
+	else if (call->kind == MSG_CALL_RECEIPTS)
+	{
+		Receipts	receipts = {payload, call->len / sizeof(MsgReceipt)};
+
+		if (!run(apply_receipts, &receipts, "writing receipts",
+				 MSG_CALL_TIMEOUT))
+			failed = "could not write receipts";
 	}
 	else
 		failed = "unknown call";
@@ -384,6 +407,62 @@ load_user(void *arg)
 									   SPI_tuptable->tupdesc, 1, &isnull);
 
 		appendBinaryStringInfo(&reply, (char *) DatumGetUUIDP(id), UUID_LEN);
+	}
+}
+
+static void
+receipts_arrays(const Receipts *receipts, Datum arrays[4])
+{
+	Datum	   *columns[4];
+
+	for (int i = 0; i < 4; i++)
+		columns[i] = palloc(receipts->n * sizeof(Datum));
+	for (int i = 0; i < receipts->n; i++)
+	{
+		const MsgReceipt *r = &receipts->items[i];
+
+		columns[0][i] = UUIDPGetDatum((pg_uuid_t *) r->conversation_id);
+		columns[1][i] = UUIDPGetDatum((pg_uuid_t *) r->profile_id);
+		columns[2][i] = Int64GetDatum(r->first);
+		columns[3][i] = Int64GetDatum(r->last);
+	}
+	for (int i = 0; i < 4; i++)
+		arrays[i] = PointerGetDatum(i < 2 ?
+									construct_array(columns[i], receipts->n,
+													UUIDOID, UUID_LEN, false,
+													TYPALIGN_CHAR) :
+									construct_array(columns[i], receipts->n,
+													INT8OID, sizeof(int64),
+													FLOAT8PASSBYVAL,
+													TYPALIGN_DOUBLE));
+}
+
+/*
+ * A receipt that a crash takes back is no harm: the next one, or the reader,
+ * says the same.  So nobody waits for the disk.
+ */
+static void
+apply_receipts(void *arg)
+{
+	Oid			types[] = {
+		UUIDARRAYOID, UUIDARRAYOID, INT8ARRAYOID, INT8ARRAYOID
+	};
+	Datum		arrays[4];
+
+	(void) set_config_option("synchronous_commit", "off", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	if (receipts_plan == NULL)
+		receipts_plan = save_plan(receipts_query, lengthof(types), types);
+	receipts_arrays(arg, arrays);
+	expect_select(SPI_execute_plan(receipts_plan, arrays, NULL, false, 0));
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		uint32		place = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[i],
+														SPI_tuptable->tupdesc,
+														1, &isnull));
+
+		appendBinaryStringInfo(&reply, (char *) &place, sizeof(place));
 	}
 }
 

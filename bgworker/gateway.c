@@ -29,6 +29,7 @@
 /* Before postgres.h, which they must not see. */
 #include "admission.h"
 #include "gateway_events.h"
+#include "gateway_receipts.h"
 
 #include "postgres.h"
 
@@ -121,6 +122,7 @@ static void *on_request(void *arg, server_conn *conn,
 						server_refusal *refusal);
 static void on_receive(void *arg, void *user, bool binary,
 					   const char *data, size_t len);
+static void on_pong(void *arg, void *user, const char *data, size_t len);
 static size_t on_fill(void *arg, void *user, uint8_t *buf, size_t size);
 static void on_closed(void *arg, void *user);
 static void on_refused(void *arg, int status, const char *error);
@@ -161,6 +163,7 @@ msg_gateway_main(Datum arg)
 		look_around();
 		more = serve_events();
 		serve_sockets();
+		msg_receipts_tell(rooms, unix_time());
 		msg_calls_dispatch();
 		write_notes();
 		msg_refusals_report(now, false);
@@ -227,6 +230,7 @@ make_server(void)
 	static const server_ops ops = {
 		.request = on_request,
 		.receive = on_receive,
+		.pong = on_pong,
 		.fill = on_fill,
 		.closed = on_closed,
 		.refused = on_refused,
@@ -284,6 +288,7 @@ take_settings(void)
 		.gateway = msg_worker->gateway,
 		.presence_grace = msg_presence_grace,
 		.public_channels = msg_public_channels,
+		.receipts = msg_delivery_receipts,
 	};
 	token_keys *old_keys = keys;
 
@@ -498,6 +503,11 @@ on_answer(const MsgCall *call, bool success, const void *payload, Size len)
 							"memberships could not be read");
 		return;
 	}
+	if (call->kind == MSG_CALL_RECEIPTS)
+	{
+		msg_receipts_told(rooms, success, payload, len, unix_time());
+		return;
+	}
 
 	describing = false;
 	if (call->ticket != extension_seen)
@@ -585,6 +595,8 @@ time_left(void)
 		timeout = answer;
 	if (due != 0)
 		at_most(&timeout, due - UNIX_EPOCH_USECS);
+	if (msg_receipts_due(rooms) != 0)
+		at_most(&timeout, msg_receipts_due(rooms) - UNIX_EPOCH_USECS);
 	if (running && !described && !describing)
 		at_most(&timeout, next_describe);
 	if (live && !listening)
@@ -664,6 +676,12 @@ static void
 on_receive(void *arg, void *user, bool binary, const char *data, size_t len)
 {
 	hub_conn_receive(user, binary, data, len, unix_time());
+}
+
+static void
+on_pong(void *arg, void *user, const char *data, size_t len)
+{
+	hub_conn_pong(user, data, len, unix_time());
 }
 
 static size_t

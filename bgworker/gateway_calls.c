@@ -7,8 +7,9 @@
  * and an executor answers in the order in which it was asked, so an answer
  * belongs to the first call in its executor's line.  When an executor dies,
  * or does not answer for longer than a call may take, its calls go back to the
- * head of the waiting line: they only read, so it does no harm when one is
- * answered by two executors, the first of which cannot say so any more.
+ * head of the waiting line: they only read, or write what may be written
+ * again, so it does no harm when one is answered by two executors, the first
+ * of which cannot say so any more.
  *
  * All calls are allocated at the start.  So taking one cannot fail for want
  * of memory in a callback of the socket server, where no error may be raised.
@@ -27,11 +28,11 @@
 
 /* Small enough for a call never to wait for room in the queue. */
 #define MAX_IN_FLIGHT	32
-#define CALLS_SIZE		8192
+#define CALLS_SIZE		16384
 #define REPLIES_SIZE	65536
 
-StaticAssertDecl(MAX_IN_FLIGHT * (sizeof(MsgCall) + 2 * sizeof(Size)) <
-				 CALLS_SIZE / 2,
+StaticAssertDecl(MAX_IN_FLIGHT * (sizeof(MsgCall) + 2 * sizeof(Size)) +
+				 MSG_CALL_PAYLOAD < CALLS_SIZE / 2,
 				 "an executor's calls must fit into its queue");
 
 /*
@@ -55,15 +56,27 @@ typedef struct Executor
 	TimestampTz due;			/* when the next answer must have come */
 } Executor;
 
+/* A call with its payload: the one that may have one, or just a call. */
+typedef struct Letter
+{
+	MsgCall		call;
+	char		payload[MSG_CALL_PAYLOAD];
+} Letter;
+
+static Letter letter;
+static bool letter_open = false;
+
 static dlist_head spare;
 static dlist_head waiting;
 static Executor *executors;
 static MsgAnswered answered;
 
+static Call *new_call(uint64 ticket, MsgCallKind kind);
 static void receive_from(Executor *e);
 static void take_reply(Executor *e, const MsgReply *reply, Size len);
 static void expect_answer(Executor *e);
 static void lose_link(Executor *e);
+static MsgLinkResult send_call(Executor *e, const MsgCall *call);
 static Executor *least_busy(void);
 
 void
@@ -92,19 +105,44 @@ msg_calls_init(int max_calls, MsgAnswered callback)
 bool
 msg_calls_ask(uint64 ticket, MsgCallKind kind, const uint8 *profile_id)
 {
+	Call	   *c = new_call(ticket, kind);
+
+	if (c == NULL)
+		return false;
+	if (profile_id)
+		memcpy(c->call.profile_id, profile_id, sizeof(c->call.profile_id));
+	return true;
+}
+
+bool
+msg_calls_tell(uint64 ticket, MsgCallKind kind, const void *payload, Size len)
+{
+	Call	   *c;
+
+	Assert(len <= MSG_CALL_PAYLOAD);
+	if (letter_open || (c = new_call(ticket, kind)) == NULL)
+		return false;
+	letter_open = true;
+	c->call.len = len;
+	letter.call = c->call;
+	memcpy(letter.payload, payload, len);
+	return true;
+}
+
+/* At the end of the line; NULL: there are too many. */
+static Call *
+new_call(uint64 ticket, MsgCallKind kind)
+{
 	Call	   *c;
 
 	if (dlist_is_empty(&spare))
-		return false;
-
+		return NULL;
 	c = dlist_container(Call, node, dlist_pop_head_node(&spare));
 	memset(&c->call, 0, sizeof(c->call));
 	c->call.ticket = ticket;
 	c->call.kind = kind;
-	if (profile_id)
-		memcpy(c->call.profile_id, profile_id, sizeof(c->call.profile_id));
 	dlist_push_tail(&waiting, &c->node);
-	return true;
+	return c;
 }
 
 void
@@ -197,6 +235,8 @@ take_reply(Executor *e, const MsgReply *reply, Size len)
 	dlist_delete(&c->node);
 	dlist_push_head(&spare, &c->node);
 	e->ncalls--;
+	if (call.len > 0)
+		letter_open = false;
 	expect_answer(e);
 	answered(&call, reply->status == MSG_REPLY_OK, reply + 1, reply->len);
 }
@@ -226,7 +266,7 @@ msg_calls_dispatch(void)
 	{
 		Call	   *c = dlist_head_element(Call, node, &waiting);
 
-		if (msg_link_send(e->link, sizeof(c->call), &c->call) == MSG_LINK_OK)
+		if (send_call(e, &c->call) == MSG_LINK_OK)
 		{
 			dlist_delete(&c->node);
 			dlist_push_tail(&e->calls, &c->node);
@@ -236,6 +276,14 @@ msg_calls_dispatch(void)
 		else
 			lose_link(e);		/* there is room, so it must be broken */
 	}
+}
+
+static MsgLinkResult
+send_call(Executor *e, const MsgCall *call)
+{
+	if (call->len > 0)
+		return msg_link_send(e->link, sizeof(MsgCall) + call->len, &letter);
+	return msg_link_send(e->link, sizeof(MsgCall), call);
 }
 
 /* An executor that is there and can take a call, or NULL. */

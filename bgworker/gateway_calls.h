@@ -24,6 +24,13 @@ extern void msg_calls_init(int max_calls, MsgAnswered answered);
 extern bool msg_calls_ask(uint64 ticket, MsgCallKind kind,
 						  const uint8 *profile_id);
 
+/*
+ * The same for a call that brings something along, at most MSG_CALL_PAYLOAD
+ * bytes, which are copied.  One such call may be open at a time.
+ */
+extern bool msg_calls_tell(uint64 ticket, MsgCallKind kind,
+						   const void *payload, Size len);
+
 /* Once a turn: hand on what was answered; and ask what can be asked. */
 extern void msg_calls_receive(void);
 extern void msg_calls_dispatch(void);

@@ -63,6 +63,7 @@ CREATE TABLE @extschema@.conversation_participants (
 	last_read_at timestamptz,
 	is_muted boolean NOT NULL DEFAULT false,
 	last_read_seq bigint NOT NULL DEFAULT 0,
+	last_delivered_seq bigint NOT NULL DEFAULT 0,
 	CONSTRAINT conversation_participants_conversation_id_profile_id_key
 		UNIQUE (conversation_id, profile_id)
 ) WITH (fillfactor = 80);		-- every mark_read updates one
@@ -91,6 +92,9 @@ COMMENT ON COLUMN @extschema@.conversation_participants.is_muted IS
 'true when an admin has muted the profile: it reads, but does not write';
 COMMENT ON COLUMN @extschema@.conversation_participants.last_read_seq IS
 'seq up to which the profile has read; only moves forward';
+COMMENT ON COLUMN
+	@extschema@.conversation_participants.last_delivered_seq IS
+'seq up to which messages have arrived at a client of the profile; only moves forward, and only the server moves it';
 
 -- Neither key nor index on the parent: ATTACH PARTITION would make the
 -- partition's anew, and in a restore, where the parent is made first, they
@@ -142,9 +146,9 @@ COMMENT ON COLUMN @extschema@.messages.is_deleted IS
 COMMENT ON COLUMN @extschema@.messages.reply_to_message_id IS
 'message of the same conversation that this one answers';
 COMMENT ON COLUMN @extschema@.messages.delivered_at IS
-'when the first recipient''s client had it';
+'one_to_one: when it had arrived at a client of the other profile';
 COMMENT ON COLUMN @extschema@.messages.read_at IS
-'when the first recipient had read it';
+'one_to_one: when the other profile had read it';
 COMMENT ON COLUMN @extschema@.messages.client_message_id IS
 'key that the client gave, so that sending again stores nothing twice';
 COMMENT ON COLUMN @extschema@.messages.seq IS

@@ -140,7 +140,22 @@ SET search_path = pg_catalog, @extschema@, pg_temp;
 COMMENT ON FUNCTION openhr_msg.mark_read(uuid, bigint) IS
 'moves the caller''s marker forward, to the last message unless told otherwise';
 
+CREATE FUNCTION openhr_msg.apply_receipts(
+	conversation_ids uuid[],
+	profile_ids uuid[],
+	first_seqs bigint[],
+	last_seqs bigint[])
+RETURNS SETOF integer
+AS 'MODULE_PATHNAME', 'msg_apply_receipts'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, @extschema@, pg_temp;
+
+COMMENT ON FUNCTION
+	openhr_msg.apply_receipts(uuid[], uuid[], bigint[], bigint[]) IS
+'for the workers: messages that have arrived at clients; returns the places, from 0, of what others have locked and is to be told again';
+
 REVOKE ALL ON FUNCTION
+	openhr_msg.apply_receipts(uuid[], uuid[], bigint[], bigint[]),
 	openhr_msg.push_sent_at(timestamptz[], timestamptz),
 	openhr_msg.send_message(uuid, text, text, uuid, jsonb, text),
 	openhr_msg.list_messages(uuid, integer, timestamptz, bigint, bigint),

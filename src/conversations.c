@@ -334,8 +334,9 @@ msg_add_participant(PG_FUNCTION_ARGS)
 {
 	static MsgPlan plan = MSG_PLAN(
 		"INSERT INTO conversation_participants AS p"
-		" (conversation_id, profile_id, role, last_read_seq)"
-		" SELECT c.id, $2, coalesce($3, 'member'), c.last_seq"
+		" (conversation_id, profile_id, role, last_read_seq,"
+		" last_delivered_seq)"
+		" SELECT c.id, $2, coalesce($3, 'member'), c.last_seq, c.last_seq"
 		" FROM conversations c WHERE c.id = $1"
 		" ON CONFLICT (conversation_id, profile_id)"
 		" DO UPDATE SET role = $3 WHERE p.role <> $3 RETURNING p",

@@ -42,6 +42,7 @@
 #include "arguments.h"
 #include "callers.h"
 #include "compat.h"
+#include "pages.h"
 #include "partitions.h"
 #include "spi_plans.h"
 #include "uuid7.h"
@@ -77,8 +78,6 @@ typedef struct MessagePage
 static void page_arguments(FunctionCallInfo fcinfo, MessagePage *page);
 static uint64 find_page(const MsgCaller *caller, MessagePage *page);
 static TimestampTz get_time(int column);
-static void next_month_id(TimestampTz time, pg_uuid_t *id);
-static void first_id(TimestampTz time, pg_uuid_t *id);
 static void forget_bounds(MessagePage *page);
 static uint64 return_page(FunctionCallInfo fcinfo, const MessagePage *page);
 
@@ -149,12 +148,7 @@ page_arguments(FunctionCallInfo fcinfo, MessagePage *page)
 
 #define PAGE_OF \
 	"SELECT p.profile_id IS NOT NULL, w.first, w.last," \
-	" coalesce((SELECT month FROM openhr_msg.conversation_months" \
-	" WHERE conversation_id = c.id AND first_seq <= w.first" \
-	" ORDER BY first_seq DESC LIMIT 1), c.created_at)," \
-	" (SELECT month FROM openhr_msg.conversation_months" \
-	" WHERE conversation_id = c.id AND first_seq > w.last" \
-	" ORDER BY first_seq LIMIT 1), c.updated_at" \
+	MSG_MONTHS_OF("w.first", "w.last") \
 	" FROM conversations c LEFT JOIN conversation_participants p" \
 	" ON p.conversation_id = c.id AND p.profile_id = $2" \
 	" CROSS JOIN LATERAL ("
@@ -203,17 +197,17 @@ find_page(const MsgCaller *caller, MessagePage *page)
 		msg_refuse_sight(caller);
 
 	page->after = get_time(4);
-	first_id(page->after, &page->low_id);
+	msg_first_id(page->after, &page->low_id);
 	if (has_time)
 	{
-		next_month_id(Min(page->before, get_time(6)), &page->high_id);
+		msg_next_month_id(Min(page->before, get_time(6)), &page->high_id);
 		return page->rows;
 	}
 
 	if (page->kind == PAGE_NEWEST || get_time(5) == DT_NOEND)
-		next_month_id(get_time(6), &page->high_id);
+		msg_next_month_id(get_time(6), &page->high_id);
 	else
-		first_id(get_time(5), &page->high_id);
+		msg_first_id(get_time(5), &page->high_id);
 	page->first_seq = DatumGetInt64(msg_plan_column(2, &isnull));
 	page->last_seq = DatumGetInt64(msg_plan_column(3, &isnull));
 	return Max(page->last_seq - page->first_seq + 1, 0);
@@ -229,18 +223,16 @@ get_time(int column)
 	return isnull ? DT_NOEND : DatumGetTimestampTz(time);
 }
 
-/* The first id of the month after a time's. */
-static void
-next_month_id(TimestampTz time, pg_uuid_t *id)
+void
+msg_next_month_id(TimestampTz time, pg_uuid_t *id)
 {
 	TimestampTz within = Max(FIRST_ID_TIME, Min(time, LAST_ID_TIME));
 
-	first_id(msg_month_start(msg_month_of(within) + 1), id);
+	msg_first_id(msg_month_start(msg_month_of(within) + 1), id);
 }
 
-/* The smallest id of a time's millisecond, as far as ids go. */
-static void
-first_id(TimestampTz time, pg_uuid_t *id)
+void
+msg_first_id(TimestampTz time, pg_uuid_t *id)
 {
 	if (time < FIRST_ID_TIME)
 		memset(id, 0, sizeof(*id));

@@ -38,6 +38,7 @@
 #include "identity.h"
 #include "openhr_msg.h"
 #include "partitions.h"
+#include "receipts.h"
 #include "rules.h"
 #include "spi_plans.h"
 #include "uuid7.h"
@@ -83,7 +84,8 @@ static void require_profile(const pg_uuid_t *profile_id);
 static void change_own_participant(RuleRow *row);
 static void change_other_participant(RuleRow *row);
 static void require_admin(const pg_uuid_t *conversation_id);
-static int64 conversation_last_seq(const pg_uuid_t *conversation_id);
+static int64 conversation_last_seq(const pg_uuid_t *conversation_id,
+										bool *one_to_one);
 static void appoint_successor(Datum conversation_id);
 static bool is_self(const pg_uuid_t *profile_id);
 
@@ -432,7 +434,7 @@ find_participants(Datum conversation_id, const pg_uuid_t *profile_id)
 	};
 }
 
-/* A newcomer has read everything that was there before. */
+/* A newcomer has, and has read, everything that was there before. */
 static void
 set_newcomer(RuleRow *row, int64 last_seq)
 {
@@ -444,6 +446,7 @@ set_newcomer(RuleRow *row, int64 last_seq)
 			 TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()));
 	rule_set(row, "is_muted", BoolGetDatum(false));
 	rule_set(row, "last_read_seq", Int64GetDatum(last_seq));
+	rule_set(row, "last_delivered_seq", Int64GetDatum(last_seq));
 	rule_set_null(row, "last_read_at");
 }
 
@@ -503,29 +506,39 @@ change_own_participant(RuleRow *row)
 												 "last_read_seq"));
 	Datum	   *given = rule_get(row, row->new, "last_read_seq");
 	int64		after = given == NULL ? before : DatumGetInt64(*given);
+	bool		one_to_one = false;
 
 	if (rule_differs(row, "role") || rule_differs(row, "is_muted"))
 		rule_refuse("cannot change the own role or muting");
 
 	if (after > before)
-		after = Min(after, conversation_last_seq(conversation_id));
+		after = Min(after, conversation_last_seq(conversation_id,
+												 &one_to_one));
 	if (after <= before)
 		return;
 	rule_set(row, "last_read_seq", Int64GetDatum(after));
 	rule_set(row, "last_read_at", TimestampTzGetDatum(GetCurrentTimestamp()));
+	if (DatumGetInt64(*rule_get(row, row->old, "last_delivered_seq")) < after)
+		rule_set(row, "last_delivered_seq", Int64GetDatum(after));
+	if (one_to_one)
+		msg_tick_read(conversation_id,
+					  rule_get_uuid(row, row->old, "profile_id"),
+					  before + 1, after);
 }
 
 static int64
-conversation_last_seq(const pg_uuid_t *conversation_id)
+conversation_last_seq(const pg_uuid_t *conversation_id, bool *one_to_one)
 {
 	static MsgPlan plan = MSG_PLAN(
-		"SELECT last_seq FROM conversations WHERE id = $1",
+		"SELECT last_seq, type = 'one_to_one' FROM conversations"
+		" WHERE id = $1",
 		UUIDOID);
 	Datum		values[] = {UUIDPGetDatum(conversation_id)};
 	bool		isnull;
 
 	if (msg_plan_write(&plan, values, NULL) == 0)
 		return 0;
+	*one_to_one = msg_plan_bool(2);
 	return DatumGetInt64(msg_plan_column(1, &isnull));
 }
 

@@ -25,6 +25,8 @@
  * statement sets is the server's and stays as it was.  Who is muted may take
  * words back, but not change them.
  *
+ * That a message has arrived or was read changes it, too: receipts.c.
+ *
  * No rule leaves it to the table to refuse a row: the server's own refusal
  * shows the row to the log.
  *
@@ -45,6 +47,7 @@
 #include "openhr_msg.h"
 #include "partitions.h"
 #include "rate_limit.h"
+#include "receipts.h"
 #include "rules.h"
 #include "spi_plans.h"
 #include "uuid7.h"
@@ -55,6 +58,8 @@ typedef struct Place
 	int64		version;
 	TimestampTz time;
 	bool		is_archived;
+	int64		unread;			/* the sender's first unread message in a
+								 * conversation of two; 0: there is none */
 } Place;
 
 static Datum message_before_insert(RuleRow *row);
@@ -86,6 +91,7 @@ static void change_as_profile(RuleRow *row);
 static void keep_given_version(RuleRow *row);
 static void require_voice(const pg_uuid_t *conversation_id,
 						  const pg_uuid_t *profile_id);
+static void catch_up_ticks(RuleRow *row);
 static void make_tombstone(RuleRow *row);
 static void edit_message(RuleRow *row);
 static void set_version(RuleRow *row);
@@ -341,6 +347,9 @@ take_stored_place(RuleRow *row)
 	" updated_at = greatest(clock_timestamp(), c.updated_at)"
 #define PLACE \
 	" RETURNING c.last_seq, c.last_version, c.updated_at, c.is_archived"
+#define UNREAD \
+	", CASE WHEN c.type = 'one_to_one' AND p.last_read_seq < c.last_seq - 1" \
+	" THEN p.last_read_seq + 1 ELSE 0 END"
 
 /* For a service. */
 static Place
@@ -367,16 +376,18 @@ static Place
 next_place_of(const pg_uuid_t *conversation_id, const pg_uuid_t *profile_id)
 {
 	static MsgPlan plan = MSG_PLAN(
-		TAKE_PLACE " FROM (SELECT is_muted FROM conversation_participants"
+		TAKE_PLACE " FROM (SELECT is_muted, last_read_seq"
+		" FROM conversation_participants"
 		" WHERE conversation_id = $1 AND profile_id = $2"
 		" FOR NO KEY UPDATE) p"
-		" WHERE c.id = $1 AND NOT p.is_muted" PLACE,
+		" WHERE c.id = $1 AND NOT p.is_muted" PLACE UNREAD,
 		UUIDOID, UUIDOID);
 	Datum		values[] = {
 		UUIDPGetDatum(conversation_id), UUIDPGetDatum(profile_id)
 	};
 	MsgCaller	caller = {.profile_id = *profile_id};
 	Place		place;
+	bool		isnull;
 
 	if (rule_write_internal(&plan, values, NULL) == 0)
 	{
@@ -385,6 +396,7 @@ next_place_of(const pg_uuid_t *conversation_id, const pg_uuid_t *profile_id)
 	}
 
 	place = get_place();
+	place.unread = DatumGetInt64(msg_plan_column(5, &isnull));
 	if (place.is_archived)
 		ereport(ERROR,
 				errcode(ERRCODE_MSG_CONFLICT),
@@ -418,14 +430,15 @@ require_month(const RuleRow *row, TimestampTz time)
 				errhint("Send the message again."));
 }
 
-/* Who answers has read what was there. */
+/* Who answers has read what was there, and has it. */
 static void
 advance_own_marker(const pg_uuid_t *conversation_id,
 				   const pg_uuid_t *profile_id, const Place *place)
 {
 	static MsgPlan plan = MSG_PLAN(
 		"UPDATE conversation_participants"
-		" SET last_read_seq = $3, last_read_at = $4"
+		" SET last_read_seq = $3, last_read_at = $4,"
+		" last_delivered_seq = $3"
 		" WHERE conversation_id = $1 AND profile_id = $2",
 		UUIDOID, UUIDOID, INT8OID, TIMESTAMPTZOID);
 	Datum		values[] = {
@@ -434,6 +447,9 @@ advance_own_marker(const pg_uuid_t *conversation_id,
 	};
 
 	rule_write_internal(&plan, values, NULL);
+	if (place->unread > 0)
+		msg_tick_read(conversation_id, profile_id, place->unread,
+					  place->seq - 1);
 }
 
 static void
@@ -490,10 +506,12 @@ change_as_service(RuleRow *row)
 		!rule_get_bool(row, row->old, "is_deleted"))
 		make_tombstone(row);
 
-	if (rule_differs(row, "version"))
-		keep_given_version(row);
-	else
+	if (!rule_differs(row, "version"))
 		set_version(row);
+	else if (rule_is_internal())
+		rule_set(row, "version", *rule_get(row, row->new, "version"));
+	else
+		keep_given_version(row);
 }
 
 static void
@@ -543,6 +561,36 @@ change_as_profile(RuleRow *row)
 		edit_message(row);
 	}
 	set_version(row);
+	if (!deletes)
+		catch_up_ticks(row);
+}
+
+/*
+ * Receipts pass over a message that is being changed (receipts.c).  Now, under
+ * the conversation's lock, they are seen.
+ */
+static void
+catch_up_ticks(RuleRow *row)
+{
+	static MsgPlan plan = MSG_PLAN(
+		"SELECT p.last_delivered_seq >= $2, p.last_read_seq >= $2"
+		" FROM conversations c JOIN conversation_participants p"
+		" ON p.conversation_id = c.id AND p.profile_id <> $3"
+		" WHERE c.id = $1 AND c.type = 'one_to_one'",
+		UUIDOID, INT8OID, UUIDOID);
+	static const char *const ticks[] = {"delivered_at", "read_at"};
+	Datum		values[] = {
+		*rule_get(row, row->old, "conversation_id"),
+		*rule_get(row, row->old, "seq"),
+		*rule_get(row, row->old, "sender_profile_id")
+	};
+
+	if (msg_plan_read_latest(&plan, values, NULL) == 0)
+		return;
+	for (int i = 0; i < (int) lengthof(ticks); i++)
+		if (msg_plan_bool(i + 1) && rule_get(row, row->old, ticks[i]) == NULL)
+			rule_set(row, ticks[i],
+					 TimestampTzGetDatum(GetCurrentTimestamp()));
 }
 
 /* Not muted; the participant row is locked already. */

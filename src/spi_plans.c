@@ -110,6 +110,8 @@ prepare(MsgPlan *plan)
 {
 	SPIPlanPtr	prepared = SPI_prepare_cursor(plan->sql, plan->nargs,
 											  plan->types,
+											  plan->custom ?
+											  CURSOR_OPT_CUSTOM_PLAN :
 											  CURSOR_OPT_GENERIC_PLAN);
 
 	if (prepared == NULL)

@@ -17,12 +17,18 @@ typedef struct MsgPlan
 	const char *sql;
 	int			nargs;
 	Oid			types[MSG_PLAN_ARGS];
+	bool		custom;			/* planned each time: for an UPDATE of messages
+								 * that shall open no month in vain */
 	SPIPlanPtr	plan;			/* NULL until the first run */
 } MsgPlan;
 
 /* A plan's statement and the types of its arguments. */
 #define MSG_PLAN(statement, ...) \
 	{.sql = statement, .types = {__VA_ARGS__}, \
+	 .nargs = lengthof(((Oid []) {__VA_ARGS__}))}
+
+#define MSG_CUSTOM_PLAN(statement, ...) \
+	{.sql = statement, .types = {__VA_ARGS__}, .custom = true, \
 	 .nargs = lengthof(((Oid []) {__VA_ARGS__}))}
 
 /*

@@ -389,6 +389,9 @@ take_item(server_conn *conn, ws_event event, const ws_item *item)
 				conn_kill(conn);
 			break;
 		case WS_PONG:
+			if (conn->state == CONN_OPEN)
+				srv->ops.pong(srv->arg, conn->user, item->data, item->len);
+			break;
 		case WS_MORE:
 			break;
 	}

@@ -47,6 +47,9 @@ typedef struct server_ops
 	void		(*receive) (void *arg, void *user, bool binary,
 							const char *data, size_t len);
 
+	/* The answer to a ping that was among what was filled; at most 125 bytes. */
+	void		(*pong) (void *arg, void *user, const char *data, size_t len);
+
 	/* Copy whole frames that wait to be sent; 0: there are none. */
 	size_t		(*fill) (void *arg, void *user, uint8_t *buf, size_t size);
 

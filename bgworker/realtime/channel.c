@@ -137,8 +137,9 @@ channel_subscribe(channel *ch)
 void
 channel_take_back(const channel *ch, const uint8_t *room_id)
 {
-	queue_drop(&ch->conn->queue,
-			   &(queue_choice) {.owner = ch, .room = room_id});
+	if (queue_drop(&ch->conn->queue,
+				   &(queue_choice) {.owner = ch, .room = room_id}) > 0)
+		acks_forget(ch->conn);
 }
 
 /*

@@ -214,6 +214,7 @@ hub_conn_open(hub *h, void *socket, int vsn, const token_claims *claims,
 	identity_set(h, &conn->identity, claims, token,
 				 token != NULL ? strlen(token) : 0);
 	queue_init(&conn->queue);
+	acks_init(conn);
 	list_init(&conn->channels);
 	list_init(&conn->refusals);
 	conn->last_seen = h->now;
@@ -243,6 +244,7 @@ static void
 conn_empty(hub_conn *conn)
 {
 	timer_stop(&conn->idle);
+	list_remove(&conn->acks.in_unpinged);
 	while (!list_is_empty(&conn->refusals))
 		refusal_free(list_entry(refusal, in_conn, conn->refusals.next));
 	while (!list_is_empty(&conn->channels))
@@ -276,6 +278,7 @@ hub_conn_close(hub_conn *conn)
 	list_remove(&conn->link);
 	conn->hub->stats.connections--;
 	queue_free(&conn->queue);
+	acks_free(conn);
 	free(conn);
 }
 

@@ -12,6 +12,7 @@
 
 #define FRAME_FIN_TEXT		0x81
 #define FRAME_FIN_BINARY	0x82
+#define FRAME_FIN_PING		0x89
 #define FRAME_LEN_16		126
 #define FRAME_LEN_64		127
 #define FRAME_MAX_HEADER	10
@@ -81,6 +82,12 @@ frame *
 frame_text(const char *payload, size_t len)
 {
 	return frame_parts(&(frame_part) {payload, len}, 1);
+}
+
+frame *
+frame_ping(const void *payload, size_t len)
+{
+	return frame_new(FRAME_FIN_PING, &(frame_part) {payload, len}, 1);
 }
 
 frame *

@@ -36,6 +36,7 @@ hub_init_numbers(hub *h)
 	hash_seed_init(&start);
 	h->next_channel = start.k0;
 	h->next_ref = start.k1;
+	h->next_ping = start.k0 ^ start.k1;
 }
 
 hub *
@@ -60,6 +61,7 @@ hub_new(const hub_config *config, const hub_ops *ops, void *arg)
 	list_init(&h->denied);
 	list_init(&h->behind);
 	list_init(&h->outbox);
+	list_init(&h->unpinged);
 	list_init(&h->tracked);
 	list_init(&h->lingering);
 	list_init(&h->all_metas);
@@ -93,6 +95,7 @@ hub_free(hub *h)
 	for (int i = 0; i < EVENT_TABLES; i++)
 		table_free(h->tables[i]);
 	route_free(h->route);
+	free(h->receipts);
 	map_free(&h->users);
 	map_free(&h->rooms);
 	map_free(&h->seats);
@@ -222,6 +225,8 @@ hub_route(hub *h, const event_header *const *events, size_t n)
 	h->routing = true;
 	for (size_t i = 0; i < n; i++)
 	{
+		h->routing_lsn = events[i]->commit_lsn;
+
 		/* Before the tables are known nobody subscribes to them. */
 		if (!is_row(events[i]) || !hub_knows_tables(h))
 			continue;
@@ -237,6 +242,7 @@ void
 hub_commit(hub *h)
 {
 	h->routing = false;
+	h->position = h->routing_lsn;
 	membership_forget_lost(h);
 }
 
@@ -288,6 +294,7 @@ hub_tick(hub *h, int64_t now)
 		(h->flush_due <= now || h->flush_due > now + 1000000))
 		attendance_flush(h);
 	attendance_catch_up(h);
+	acks_ping(h);
 	membership_ask(h);
 	hub_reap(h);
 }

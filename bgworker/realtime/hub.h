@@ -7,6 +7,7 @@
  *
  * The hub is driven from one thread by its owner, the shell, which
  *	 - opens and closes connections and passes on what they received,
+ *	 - passes on the pongs that come from them (acks.c),
  *	 - passes on the events out of the WAL, in commit order,
  *	 - answers the hub's questions about the tables (hub_ops.load_user),
  *	 - takes signals from here to the hubs of all gateways,
@@ -83,6 +84,7 @@ typedef struct hub_config
 	int			gateway;		/* number of this one among all */
 	int			presence_grace; /* seconds that a lost connection is present */
 	bool		public_channels;	/* topics that are no conversation's */
+	bool		receipts;		/* find out what has arrived */
 	const token_keys *keys;		/* may be replaced by hub_set_config */
 } hub_config;
 
@@ -97,6 +99,8 @@ typedef struct hub_stats
 	uint64_t	signals;		/* taken */
 	uint64_t	dropped;		/* frames of broadcast and presence that slow
 								 * readers did not get */
+	uint64_t	receipts;		/* messages' ranges known to have arrived */
+	uint64_t	receipts_lost;	/* of which nobody was told */
 } hub_stats;
 
 /* now is in microseconds since 1970 in every call that takes it. */
@@ -124,6 +128,8 @@ extern hub_conn *hub_conn_open(hub *h, void *socket, int vsn /* 1 or 2 */ ,
 extern void hub_conn_close(hub_conn *conn); /* frees it */
 extern void hub_conn_receive(hub_conn *conn, bool binary, const char *data,
 							 size_t len, int64_t now);
+extern void hub_conn_pong(hub_conn *conn, const char *data, size_t len,
+						  int64_t now);
 extern void *hub_conn_socket(const hub_conn *conn);
 extern struct queue *hub_conn_queue(hub_conn *conn);
 
@@ -177,6 +183,30 @@ extern const void *hub_outgoing(hub *h, size_t *size);
 extern void hub_sent(hub *h);
 extern void hub_relink(hub *h);
 extern void hub_signal(hub *h, const void *data, size_t len, int64_t now);
+
+/*
+ * Messages that have arrived at a client of a profile: those of other senders
+ * from first to last, by seq, in a conversation.
+ */
+typedef struct hub_receipt
+{
+	uint8_t		conversation_id[16];
+	uint8_t		profile_id[16];
+	int64_t		first;
+	int64_t		last;
+	uint32_t	tries;			/* the hub's own */
+} hub_receipt;
+
+/*
+ * Take up to max receipts, to be written to the tables; returns how many.
+ * Those for which that did not succeed may be given back, and come again
+ * later; sooner or later they are given up.  hub_receipts_due() tells when
+ * there is something to take, 0: never.
+ */
+extern size_t hub_take_receipts(hub *h, hub_receipt *receipts, size_t max);
+extern void hub_receipts_again(hub *h, const hub_receipt *receipts, size_t n,
+							   int64_t now);
+extern int64_t hub_receipts_due(const hub *h);
 
 /*
  * Expired tokens, idle connections, changes of presence.  It may be called at

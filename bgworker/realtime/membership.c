@@ -98,6 +98,8 @@ seat_leave_room(seat *s)
 	if (r == NULL)
 		return;
 	s->room = NULL;
+	if (s->member)
+		r->nmembers--;
 	s->member = false;
 	list_remove(&s->in_room);
 	if (list_is_empty(&r->lost))
@@ -143,6 +145,7 @@ seat_join(user *u, const uint8_t *room_id, uint64_t commit_lsn)
 		s->since = commit_lsn;
 	}
 	s->member = true;
+	r->nmembers++;
 	list_remove(&s->in_room);
 	list_push(&r->members, &s->in_room);
 	if (list_is_empty(&r->lost))
@@ -188,6 +191,7 @@ seat_lose(user *u, const uint8_t *room_id, uint64_t commit_lsn)
 		return;
 	}
 	s->member = false;
+	s->room->nmembers--;
 	list_remove(&s->in_room);
 	list_push(&s->room->lost, &s->in_room);
 	list_remove(&s->room->in_lost);

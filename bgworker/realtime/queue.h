@@ -36,12 +36,13 @@ typedef struct frame_part
 } frame_part;
 
 /*
- * A text frame of this payload, in one piece or in several, or a binary one;
- * the caller holds the one reference.  NULL: no memory.
+ * A text frame of this payload, in one piece or in several, or a binary one,
+ * or a ping of at most 125 bytes; the caller holds the one reference.  NULL: no memory.
  */
 extern frame *frame_text(const char *payload, size_t len);
 extern frame *frame_parts(const frame_part *parts, int nparts);
 extern frame *frame_binary(const frame_part *parts, int nparts);
+extern frame *frame_ping(const void *payload, size_t len);
 extern frame *frame_ref(frame *f);
 extern void frame_unref(frame *f);	/* NULL is fine */
 

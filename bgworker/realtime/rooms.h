@@ -48,6 +48,7 @@ typedef struct room
 	map_entry	entry;
 	uint8_t		id[UUID_SIZE];
 	list		members;		/* seats */
+	uint32_t	nmembers;
 	list		lost;			/* seats whose user lost sight of it by the
 								 * transaction being applied */
 	list_node	in_lost;		/* hub.lost, when lost is not empty */
@@ -108,6 +109,10 @@ typedef struct seat
 	list		channels;		/* whose topic names it */
 	bool		member;
 	uint64_t	since;			/* commit that made it a member's; 0: read */
+
+	/* Messages that are known to have arrived, and so need no receipt. */
+	int64_t		first_seq;
+	int64_t		last_seq;
 } seat;
 
 typedef struct binding
@@ -226,6 +231,20 @@ typedef struct channel
 	char		text[];			/* of the three */
 } channel;
 
+/* What a connection was sent that it may not have yet; acks.c. */
+typedef struct acks
+{
+	list_node	in_unpinged;	/* hub.unpinged, unless a ping is under way */
+	uint64_t	ping;			/* its number; 0: there is none */
+	uint64_t	ping_position;	/* hub.position when it was queued */
+	uint64_t	position;		/* up to which all has arrived */
+	uint32_t	n;
+	uint32_t	npinged;		/* the first ones: queued before the ping */
+	uint32_t	size;
+	hub_receipt *items;			/* own, or more */
+	hub_receipt own[1];
+} acks;
+
 /* What a frame on its way needs comes first: it is in few cache lines then. */
 struct hub_conn
 {
@@ -234,6 +253,7 @@ struct hub_conn
 	int			vsn;
 	bool		cut;
 	queue		queue;
+	acks		acks;
 	list_node	link;			/* hub.conns, or hub.cut */
 	int			close_code;
 	const char *close_reason;
@@ -262,6 +282,8 @@ struct hub
 	int64_t		now_us;
 	bool		live;
 	bool		routing;		/* a transaction, of which a piece was routed */
+	uint64_t	routing_lsn;	/* its commit */
+	uint64_t	position;		/* commit of the last one that is routed */
 	table	   *tables[EVENT_TABLES];
 	list		conns;
 	list		cut;			/* connections that hub_reap() ends */
@@ -289,6 +311,16 @@ struct hub
 	bool		ask_due;
 	signal_header ask;
 
+	/* Acknowledgements. */
+	list		unpinged;		/* connections */
+	int64_t		last_ping;		/* seconds */
+	uint64_t	next_ping;
+	hub_receipt *receipts;		/* to be taken: from first_receipt on */
+	size_t		first_receipt;
+	size_t		nreceipts;
+	size_t		receipts_size;
+	int64_t		receipts_due;	/* microseconds; 0: there are none */
+
 	/* Presence: what is ours, and what is known of all. */
 	map			venues;
 	map			own;			/* all tracked */
@@ -315,6 +347,15 @@ extern void conn_refuse(hub_conn *conn, frame *f);
 extern bool conn_spend(const hub *h, int64_t *until, int burst,
 					   int interval_ms);
 extern void hub_reap(hub *h);
+
+/* acks.c */
+extern void acks_init(hub_conn *conn);
+extern void acks_free(hub_conn *conn);
+extern bool acks_wanted(const hub *h, const room *where,
+						const event_header *e);
+extern void acks_note(hub_conn *conn, const user *u, const event_header *e);
+extern void acks_forget(hub_conn *conn);
+extern void acks_ping(hub *h);
 
 /* identity.c */
 extern void identity_set(hub *h, identity *identity,

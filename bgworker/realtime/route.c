@@ -38,6 +38,7 @@ typedef struct shared
 typedef struct route
 {
 	uint64_t	event;			/* number of the event being routed */
+	bool		wants_receipt;
 	change		change;
 	channel    *hits;
 	channel   **hits_end;
@@ -280,7 +281,9 @@ deliver(hub *h, channel *ch)
 		projection *select = ch->hits->select;
 		int			nids = take_hits(ch, select, ids, HUB_MAX_BINDINGS);
 
-		conn_push(ch->conn, shared_frame(h, ch, select, ids, nids), ch);
+		if (conn_push(ch->conn, shared_frame(h, ch, select, ids, nids), ch) &&
+			h->route->wants_receipt && ch->user != NULL)
+			acks_note(ch->conn, ch->user, h->route->change.event);
 	}
 }
 
@@ -347,6 +350,7 @@ route_event(hub *h, const event_header *e)
 	r->event++;
 	r->hits = NULL;
 	r->hits_end = &r->hits;
+	r->wants_receipt = acks_wanted(h, where, e);
 	change_set(&r->change, e, h->tables[e->table]);
 	if (e->flags & EVENT_TOMBSTONE)
 		take_back(h, where, e);

@@ -73,6 +73,7 @@ typedef struct owned
 
 static server *srv;
 static long turns;
+static long pongs;
 static volatile sig_atomic_t stopping;
 
 static inline void
@@ -175,10 +176,22 @@ on_receive(void *arg, void *user, bool binary, const char *data, size_t len)
 		server_cut(o->conn, 1013, "too slow");
 	else if (strcmp(text, "turns") == 0)
 		tell(o, turns);
+	else if (strcmp(text, "pongs") == 0)
+		tell(o, pongs);
 	else if (strcmp(text, "connections") == 0)
 		tell(o, server_connections(srv));
 	else
 		enqueue(o, binary, data, len);
+}
+
+static inline void
+on_pong(void *arg, void *user, const char *data, size_t len)
+{
+	(void) arg;
+	(void) user;
+	(void) data;
+	(void) len;
+	pongs++;
 }
 
 static inline size_t
@@ -240,7 +253,7 @@ static inline void
 serve(int ready)
 {
 	static const server_ops ops = {
-		on_request, on_receive, on_fill, on_closed, on_refused, on_log
+		on_request, on_receive, on_pong, on_fill, on_closed, on_refused, on_log
 	};
 	server_config config = {
 		.addresses = "localhost",.port = port,
