@@ -505,6 +505,8 @@ on_answer(const MsgCall *call, bool success, const void *payload, Size len)
 	}
 	if (call->kind == MSG_CALL_RECEIPTS)
 	{
+		if (!success)
+			note(NULL, "receipts could not be written");
 		msg_receipts_told(rooms, success, payload, len, unix_time());
 		return;
 	}

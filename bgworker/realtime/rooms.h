@@ -234,15 +234,15 @@ typedef struct channel
 /* What a connection was sent that it may not have yet; acks.c. */
 typedef struct acks
 {
+	uint32_t	n;
+	uint32_t	npinged;		/* the first ones: queued before the ping */
+	hub_receipt *items;			/* own, or more */
+	hub_receipt own[1];
+	uint32_t	size;
 	list_node	in_unpinged;	/* hub.unpinged, unless a ping is under way */
 	uint64_t	ping;			/* its number; 0: there is none */
 	uint64_t	ping_position;	/* hub.position when it was queued */
 	uint64_t	position;		/* up to which all has arrived */
-	uint32_t	n;
-	uint32_t	npinged;		/* the first ones: queued before the ping */
-	uint32_t	size;
-	hub_receipt *items;			/* own, or more */
-	hub_receipt own[1];
 } acks;
 
 /* What a frame on its way needs comes first: it is in few cache lines then. */

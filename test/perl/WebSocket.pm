@@ -67,8 +67,13 @@ sub dial
 		Timeout => $PATIENCE) or croak "could not connect: $@";
 
 	binmode $socket;
-	return bless { socket => $socket, input => '', ref => 0, events => [] },
-	  $class;
+	return bless {
+		socket => $socket,
+		input => '',
+		ref => 0,
+		events => [],
+		pongs => $args{pongs}
+	}, $class;
 }
 
 # A WebSocket; dies when the handshake is refused.
@@ -284,6 +289,7 @@ sub _next
 		my $message;
 
 		croak 'connection closed with ' . unpack 'n', $payload if $opcode == 8;
+		$self->send_frame(10, $payload) if $opcode == 9 && $self->{pongs};
 		next if $opcode != 1;
 		$message = $json->decode($payload);
 		return $message if $fits->($message);

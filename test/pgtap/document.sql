@@ -46,6 +46,7 @@ FROM (VALUES
 	('conversations', 'last_seq'),
 	('conversations', 'last_version'),
 	('conversation_participants', 'last_read_seq'),
+	('conversation_participants', 'last_delivered_seq'),
 	('messages', 'seq'),
 	('messages', 'version')) AS counters (table_name, column_name);
 

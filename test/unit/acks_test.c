@@ -12,16 +12,6 @@
 
 #define PING	0x89
 
-static world *
-new_world(void)
-{
-	world	   *w = world_new();
-
-	w->config.receipts = true;
-	hub_set_config(w->h, &w->config);
-	return w;
-}
-
 /* A connection that follows all messages of its user, with a filter or not. */
 static hub_conn *
 join_filtered(world *w, int user, const int *rooms, uint32_t nrooms,
@@ -126,7 +116,7 @@ check_receipts(world *w, const char *wanted, const char *file, int line,
 static void
 one_client(void)
 {
-	world	   *w = new_world();
+	world	   *w = world_new();
 	hub_conn   *c = join(w, 1);
 	uint64_t	number;
 
@@ -162,7 +152,7 @@ one_client(void)
 static void
 ranges(void)
 {
-	world	   *w = new_world();
+	world	   *w = world_new();
 	hub_conn   *c = join(w, 1);
 
 	for (int seq = 1; seq <= 5; seq++)
@@ -187,7 +177,7 @@ static void
 filtered(void)
 {
 	static const int rooms[] = {1};
-	world	   *w = new_world();
+	world	   *w = world_new();
 	hub_conn   *c = join_filtered(w, 1, rooms, 1, "content=eq.odd");
 
 	for (int seq = 1; seq <= 6; seq++)
@@ -201,7 +191,7 @@ filtered(void)
 static void
 other_events(void)
 {
-	world	   *w = new_world();
+	world	   *w = world_new();
 	hub_conn   *c = join(w, 1);
 	hub_conn   *service = world_open_role(w, 2, "service_role", 0);
 	hub_conn   *silent = world_open(w, 2, 1);
@@ -231,7 +221,7 @@ other_events(void)
 static void
 tabs(void)
 {
-	world	   *w = new_world();
+	world	   *w = world_new();
 	hub_conn   *one = join(w, 1);
 	hub_conn   *two = join(w, 1);
 	hub_conn   *other = join(w, 2);
@@ -262,7 +252,7 @@ tabs(void)
 static void
 dropped(void)
 {
-	world	   *w = new_world();
+	world	   *w = world_new();
 	hub_conn   *c = join(w, 1);
 	uint64_t	number;
 
@@ -288,7 +278,7 @@ dropped(void)
 static void
 large_rooms(void)
 {
-	world	   *w = new_world();
+	world	   *w = world_new();
 	hub_conn   *conns[51];
 
 	world_be_patient(w);
@@ -308,7 +298,7 @@ static void
 many(void)
 {
 	static int	rooms[400];
-	world	   *w = new_world();
+	world	   *w = world_new();
 	hub_receipt r[500];
 	hub_conn   *c;
 
@@ -330,7 +320,7 @@ many(void)
 static void
 again(void)
 {
-	world	   *w = new_world();
+	world	   *w = world_new();
 	hub_conn   *c = join(w, 1);
 	hub_receipt r;
 	int			tries = 1;
@@ -353,7 +343,7 @@ again(void)
 static void
 slow(void)
 {
-	world	   *w = new_world();
+	world	   *w = world_new();
 	hub_conn   *c;
 	int64_t		seq = 0;
 

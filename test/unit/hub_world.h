@@ -161,6 +161,7 @@ world_new_bare(void)
 	w->config.max_bindings = 100;
 	w->config.idle_timeout = 90;
 	w->config.presence_grace = 5;
+	w->config.receipts = true;
 	w->config.keys = w->keys;
 	w->now = NOW_USEC;
 	w->lsn = 1000;

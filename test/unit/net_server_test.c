@@ -42,6 +42,25 @@ test_handshake(void)
 	close(fd);
 }
 
+/* Pongs reach the owner, in order with messages, until it closes. */
+static void
+test_pongs(void)
+{
+	int			fd = join();
+	int			other = join();
+
+	frame(fd, 0x8a, "12345678", 8);
+	frame(fd, 0x8a, "", 0);
+	check(ask(fd, "pongs") == 2, "pongs come in, with data or without");
+	text(fd, "close");
+	check(close_code(fd) == 1012, "(closed)");
+	frame(fd, 0x8a, "late", 4);
+	frame(fd, 0x88, "\x03\xf4", 2);
+	close(fd);
+	check(ask(other, "pongs") == 2, "... but not after a close of ours");
+	close(other);
+}
+
 /* Who closes, and when. */
 static void
 test_leaving(void)
@@ -331,6 +350,7 @@ main(void)
 {
 	start();
 	test_handshake();
+	test_pongs();
 	test_leaving();
 	test_garbage();
 	test_output();
