@@ -3,18 +3,22 @@
 #   make                builds both libraries and the install script
 #   make install        installs them into the server that pg_config names
 #   make check          everything the CI runs (installs what is missing)
+#   make check-matrix   the same with PostgreSQL 17 and 18, each in a Debian
 #   make demo           a private cluster with sample data and a web chat
+#   make bench          the benchmarks, or those in BENCH="..."
 #
 # The goals in WHOLE need no PostgreSQL to be present when they start: they
 # install it first, then come back here for the build.
 
-WHOLE = check demo
+WHOLE = check check-matrix demo bench
 
 ifneq ($(filter $(WHOLE),$(MAKECMDGOALS)),)
 
 .PHONY: $(WHOLE)
-$(WHOLE):
+check demo:
 	@test/$@
+bench:
+	@test/bench/run $(BENCH)
 
 else
 

@@ -12,6 +12,9 @@
 
 #include "../decoder/event.h"
 
+/* In milliseconds: an executor answers within this, if only with an error. */
+#define MSG_CALL_TIMEOUT	4000
+
 typedef enum MsgCallKind
 {
 	/*

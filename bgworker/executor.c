@@ -15,7 +15,7 @@
  *
  * The first executor also does the upkeep, one short step a turn, so that
  * calls do not wait for it: months of messages made ahead, old idempotency
- * keys and broadcasts removed.
+ * keys and broadcasts removed, a look at what the server may log.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,6 +28,7 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -41,8 +42,7 @@
 #include "worker.h"
 
 #define LOCK_TIMEOUT_TEXT	"2s"
-#define CALL_TIMEOUT		10000	/* milliseconds */
-#define STEP_TIMEOUT		60000
+#define STEP_TIMEOUT		60000	/* milliseconds */
 
 #define UPKEEP_EVERY		3600000 /* milliseconds */
 #define UPKEEP_RETRY		300000
@@ -78,6 +78,10 @@ static const char *const make_ahead_query =
 static const char *const adopt_tables_query =
 	"SELECT " MSG_SCHEMA ".adopt_tables()";
 
+static const char *const check_log_query =
+	"SELECT string_agg(DISTINCT setting, ', ' ORDER BY setting)"
+	" FROM " MSG_SCHEMA ".check_log_settings() WHERE level = 'warning'";
+
 static const char *const remove_old_queries[] = {
 	"DELETE FROM " MSG_SCHEMA ".client_messages WHERE ctid = ANY (ARRAY("
 	"SELECT ctid FROM " MSG_SCHEMA ".client_messages"
@@ -104,6 +108,7 @@ static enum
 	MAKE_AHEAD,
 	REMOVE_OLD,
 	ADOPT_TABLES,
+	CHECK_LOG,
 	STEPS
 }			next_step;
 static TimestampTz next_time;
@@ -120,6 +125,7 @@ static long upkeep(void);
 static void make_ahead(void *arg);
 static void adopt_tables(void *arg);
 static void remove_old(void *arg);
+static void check_log(void *arg);
 static bool run(Work work, void *arg, const char *activity, int timeout);
 
 void
@@ -253,12 +259,12 @@ answer(const MsgCall *call)
 	else if (call->kind == MSG_CALL_LOAD_USER)
 	{
 		if (!run(load_user, (void *) call->profile_id,
-				 "loading memberships", CALL_TIMEOUT))
+				 "loading memberships", MSG_CALL_TIMEOUT))
 			failed = "could not read the memberships";
 	}
 	else if (call->kind == MSG_CALL_DESCRIBE)
 	{
-		if (!run(describe, NULL, "describing tables", CALL_TIMEOUT))
+		if (!run(describe, NULL, "describing tables", MSG_CALL_TIMEOUT))
 			failed = "could not read the definition of the tables";
 	}
 	else
@@ -400,9 +406,12 @@ upkeep(void)
 		if (next_step == MAKE_AHEAD)
 			done = run(make_ahead, NULL, "making months ahead", STEP_TIMEOUT);
 		else if (next_step == REMOVE_OLD)
-			done = run(remove_old, &more, "removing old keys and broadcasts", STEP_TIMEOUT);
-		else
+			done = run(remove_old, &more, "removing what is old", STEP_TIMEOUT);
+		else if (next_step == ADOPT_TABLES)
 			done = run(adopt_tables, NULL, "looking at profiles and matches",
+					   STEP_TIMEOUT);
+		else
+			done = run(check_log, NULL, "looking at settings of the log",
 					   STEP_TIMEOUT);
 
 		if (done && !more)
@@ -431,6 +440,25 @@ adopt_tables(void *arg)
 	expect_select(SPI_execute(adopt_tables_query, false, 0));
 }
 
+/* Say once, and again when it is something else. */
+static void
+check_log(void *arg)
+{
+	static char *said = NULL;
+	char	   *found;
+
+	expect_select(SPI_execute(check_log_query, true, 0));
+	found = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	if (found != NULL && (said == NULL || strcmp(found, said) != 0))
+		ereport(WARNING,
+				errmsg("the text of messages may get into the server's log, because of %s",
+					   found),
+				errhint("openhr_msg.check_log_settings() tells more."));
+	if (said != NULL)
+		pfree(said);
+	said = found ? MemoryContextStrdup(TopMemoryContext, found) : NULL;
+}
+
 /* *arg tells whether there may be more to remove. */
 static void
 remove_old(void *arg)
@@ -452,6 +480,9 @@ remove_old(void *arg)
  * Run work in a transaction of its own, with a snapshot and SPI; false when
  * it failed, which is logged here.  Waits within it may take wake-ups that
  * were meant for the main loop, so leave the latch set.
+ *
+ * Only work can be cancelled, by its timeout or by pg_cancel_backend(): at any
+ * other time there is nobody who would catch the error.
  */
 static bool
 run(Work work, void *arg, const char *activity, int timeout)
@@ -459,6 +490,7 @@ run(Work work, void *arg, const char *activity, int timeout)
 	volatile bool done = false;
 
 	pgstat_report_activity(STATE_RUNNING, activity);
+	pqsignal(SIGINT, StatementCancelHandler);
 	PG_TRY();
 	{
 		SetCurrentStatementStartTimestamp();
@@ -488,7 +520,8 @@ run(Work work, void *arg, const char *activity, int timeout)
 	}
 	PG_END_TRY();
 
-	/* A timeout that struck in the last moment is not for what comes next. */
+	/* A cancel that struck in the last moment is not for what comes next. */
+	pqsignal(SIGINT, SIG_IGN);
 	QueryCancelPending = false;
 	SetLatch(MyLatch);
 	MemoryContextSwitchTo(TopMemoryContext);

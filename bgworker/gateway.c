@@ -46,6 +46,7 @@
 #include "compat.h"
 #include "gateway_calls.h"
 #include "keys.h"
+#include "refusals.h"
 #include "worker.h"
 
 #define MAX_CHANNELS		100 /* of a connection */
@@ -56,7 +57,6 @@
 #define OTHER_CALLS			8
 #define DESCRIBE_RETRY		5000	/* milliseconds */
 #define MAX_LISTEN_RETRY	30000
-#define TICK				1000
 
 #define MAX_NOTES			16
 #define NOTE_SIZE			256
@@ -69,15 +69,16 @@ static token_keys *keys = NULL;
 
 /* The time of this turn, and of what is to be done later. */
 static TimestampTz now;
-static TimestampTz next_tick = 0;
 static TimestampTz next_describe = 0;
 static TimestampTz next_listen = 0;
 
+static bool clock_was_set_back = false;
 static bool running = false;	/* the streamer is at work */
 static bool described = false;	/* the hub knows the tables */
 static bool describing = false; /* a question is open */
 static bool listening = false;
 static bool live = false;
+static bool sockets_ready = true;	/* the kernel has something for them */
 static uint32 epoch_seen;
 static uint32 extension_seen;
 
@@ -95,6 +96,7 @@ static void make_hub(void);
 static void make_server(void);
 static void leave(int code, Datum arg);
 static void read_clock(void);
+static int64 unix_time(void);
 static void take_settings(void);
 static token_keys *no_keys(void);
 static void take_keys(void);
@@ -104,6 +106,9 @@ static void start_over(const char *reason);
 static void ask_for_tables(void);
 static bool take_tables(const char *payload, Size len);
 static void start_listening(void);
+static bool serve_events(void);
+static void flush_sockets(void);
+static bool tick_is_due(void);
 static void serve_sockets(void);
 static void report(void);
 static long time_left(void);
@@ -118,6 +123,7 @@ static void on_receive(void *arg, void *user, bool binary,
 					   const char *data, size_t len);
 static size_t on_fill(void *arg, void *user, uint8_t *buf, size_t size);
 static void on_closed(void *arg, void *user);
+static void on_refused(void *arg, int status, const char *error);
 static bool on_load_user(void *arg, uint64_t ticket,
 						 const uint8_t profile_id[16]);
 static void on_dirty(void *arg, hub_conn *conn);
@@ -134,10 +140,12 @@ msg_gateway_main(Datum arg)
 	MemoryContextSwitchTo(TopMemoryContext);
 
 	epoch_seen = pg_atomic_read_u32(&msg_shared->epoch);
+	pg_atomic_write_u32(&msg_worker->left_behind_seen,
+						pg_atomic_read_u32(&msg_worker->left_behind));
 	extension_seen = pg_atomic_read_u32(&msg_shared->extension_changes);
 	make_hub();
-	make_server();
 	msg_events_init(rooms);
+	make_server();
 	msg_calls_init(msg_max_connections + OTHER_CALLS, on_answer);
 	msg_worker_set_state(MSG_WORKER_WAITING);
 
@@ -151,10 +159,11 @@ msg_gateway_main(Datum arg)
 		read_clock();
 		msg_calls_receive();
 		look_around();
-		more = msg_events_receive();
+		more = serve_events();
 		serve_sockets();
 		msg_calls_dispatch();
 		write_notes();
+		msg_refusals_report(now, false);
 		report();
 		wait_for_work(more);
 	}
@@ -167,16 +176,20 @@ read_clock(void)
 	TimestampTz before = now;
 
 	now = GetCurrentTimestamp();
-	if (now < before)
-		next_tick = next_describe = next_listen = 0;
+	clock_was_set_back = now < before;
+	if (clock_was_set_back)
+		next_describe = next_listen = 0;
 }
+
+/* Microseconds from 1970 to the server's epoch. */
+#define UNIX_EPOCH_USECS \
+	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
 /* Microseconds since 1970. */
 static int64
 unix_time(void)
 {
-	return now + (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) *
-		USECS_PER_DAY;
+	return now + UNIX_EPOCH_USECS;
 }
 
 static TimestampTz
@@ -216,6 +229,7 @@ make_server(void)
 		.receive = on_receive,
 		.fill = on_fill,
 		.closed = on_closed,
+		.refused = on_refused,
 		.log = note,
 	};
 	server_config config = {
@@ -252,6 +266,7 @@ static void
 leave(int code, Datum arg)
 {
 	server_shutdown(srv, HUB_CLOSE_RESTART, "the server is restarting");
+	msg_refusals_report(now, true);
 }
 
 /*
@@ -266,6 +281,9 @@ take_settings(void)
 		.max_channels = MAX_CHANNELS,
 		.max_bindings = MAX_BINDINGS,
 		.idle_timeout = IDLE_TIMEOUT,
+		.gateway = msg_worker->gateway,
+		.presence_grace = msg_presence_grace,
+		.public_channels = msg_public_channels,
 	};
 	token_keys *old_keys = keys;
 
@@ -362,6 +380,7 @@ look_around(void)
 	MsgWorkerSlot *streamer = &msg_shared->slots[MSG_SLOT_STREAMER];
 	uint32		extension = pg_atomic_read_u32(&msg_shared->extension_changes);
 	uint32		epoch = pg_atomic_read_u32(&msg_shared->epoch);
+	uint32		left_behind = pg_atomic_read_u32(&msg_worker->left_behind);
 	bool		is_live;
 
 	running = msg_worker_state(streamer) == MSG_WORKER_RUNNING;
@@ -373,9 +392,11 @@ look_around(void)
 		next_describe = 0;
 		start_over("the extension has changed");
 	}
-	if (epoch != epoch_seen)
+	if (epoch != epoch_seen ||
+		left_behind != pg_atomic_read_u32(&msg_worker->left_behind_seen))
 	{
 		epoch_seen = epoch;
+		pg_atomic_write_u32(&msg_worker->left_behind_seen, left_behind);
 		start_over("messages may have been missed");
 	}
 
@@ -489,16 +510,45 @@ on_answer(const MsgCall *call, bool success, const void *payload, Size len)
  * The turn
  */
 
+/*
+ * The first transaction of a turn is written before the next one is looked
+ * for, and before the sockets are: each costs system calls, and as a rule
+ * there is no next one.  When there are many, they are written together.
+ */
+static bool
+serve_events(void)
+{
+	if (!msg_events_receive(true, unix_time()))
+		return false;
+	flush_sockets();
+	return msg_events_receive(false, unix_time());
+}
+
+static void
+flush_sockets(void)
+{
+	HOLD_INTERRUPTS();
+	server_flush(srv);
+	RESUME_INTERRUPTS();
+}
+
+static bool
+tick_is_due(void)
+{
+	int64		due = hub_next_tick(rooms);
+
+	return due != 0 && (due <= unix_time() || clock_was_set_back);
+}
+
 static void
 serve_sockets(void)
 {
 	HOLD_INTERRUPTS();
-	server_run(srv);
-	if (hub_get_stats(rooms)->connections > 0 && now >= next_tick)
-	{
+	if (sockets_ready || server_timeout(srv) == 0)
+		server_run(srv);
+	if (tick_is_due())
 		hub_tick(rooms, unix_time());
-		next_tick = later(TICK);
-	}
+	msg_events_publish(unix_time());
 	server_flush(srv);
 	RESUME_INTERRUPTS();
 }
@@ -528,13 +578,19 @@ static long
 time_left(void)
 {
 	long		timeout = server_timeout(srv);
+	long		answer = msg_calls_timeout();
+	int64		due = hub_next_tick(rooms);
 
-	if (hub_get_stats(rooms)->connections > 0)
-		at_most(&timeout, next_tick);
+	if (answer >= 0 && (timeout < 0 || answer < timeout))
+		timeout = answer;
+	if (due != 0)
+		at_most(&timeout, due - UNIX_EPOCH_USECS);
 	if (running && !described && !describing)
 		at_most(&timeout, next_describe);
 	if (live && !listening)
 		at_most(&timeout, next_listen);
+	if (msg_refusals_due() != 0)
+		at_most(&timeout, msg_refusals_due());
 	return timeout;
 }
 
@@ -542,9 +598,14 @@ static void
 wait_for_work(bool at_once)
 {
 	WaitEvent	occurred[3];
+	int			n = WaitEventSetWait(events, at_once ? 0 : time_left(),
+									 occurred, lengthof(occurred),
+									 PG_WAIT_EXTENSION);
 
-	WaitEventSetWait(events, at_once ? 0 : time_left(),
-					 occurred, lengthof(occurred), PG_WAIT_EXTENSION);
+	sockets_ready = false;
+	for (int i = 0; i < n; i++)
+		if (occurred[i].events & WL_SOCKET_READABLE)
+			sockets_ready = true;
 	ResetLatch(MyLatch);
 	pg_atomic_write_u64(&msg_worker->wakeups,
 						pg_atomic_read_u64(&msg_worker->wakeups) + 1);
@@ -615,6 +676,17 @@ static void
 on_closed(void *arg, void *user)
 {
 	hub_conn_close(user);
+}
+
+/*
+ * Who asked for something else than a WebSocket, a health check perhaps, was
+ * not kept from anything.
+ */
+static void
+on_refused(void *arg, int status, const char *error)
+{
+	if (status != 404 && status != 426)
+		msg_refusals_count(error);
 }
 
 static bool

@@ -6,9 +6,9 @@
  * Questions wait in one line.  Each goes to the executor that has the fewest,
  * and an executor answers in the order in which it was asked, so an answer
  * belongs to the first call in its executor's line.  When an executor dies,
- * its calls go back to the head of the waiting line: they only read, so it
- * does no harm when one is answered by two executors, the first of which
- * could not say so any more.
+ * or does not answer for longer than a call may take, its calls go back to the
+ * head of the waiting line: they only read, so it does no harm when one is
+ * answered by two executors, the first of which cannot say so any more.
  *
  * All calls are allocated at the start.  So taking one cannot fail for want
  * of memory in a callback of the socket server, where no error may be raised.
@@ -19,6 +19,7 @@
 
 #include "lib/ilist.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "gateway_calls.h"
 #include "link.h"
@@ -33,6 +34,12 @@ StaticAssertDecl(MAX_IN_FLIGHT * (sizeof(MsgCall) + 2 * sizeof(Size)) <
 				 CALLS_SIZE / 2,
 				 "an executor's calls must fit into its queue");
 
+/*
+ * In milliseconds: longer than an executor may take for a call, and shorter
+ * than a client waits for its join.
+ */
+#define ANSWER_TIMEOUT	(MSG_CALL_TIMEOUT + 1000)
+
 typedef struct Call
 {
 	dlist_node	node;			/* in spare, waiting, or an executor's calls */
@@ -45,6 +52,7 @@ typedef struct Executor
 	MsgLink    *link;			/* NULL: to be published */
 	dlist_head	calls;			/* in flight */
 	int			ncalls;
+	TimestampTz due;			/* when the next answer must have come */
 } Executor;
 
 static dlist_head spare;
@@ -54,6 +62,7 @@ static MsgAnswered answered;
 
 static void receive_from(Executor *e);
 static void take_reply(Executor *e, const MsgReply *reply, Size len);
+static void expect_answer(Executor *e);
 static void lose_link(Executor *e);
 static Executor *least_busy(void);
 
@@ -107,9 +116,43 @@ msg_calls_receive(void)
 
 		if (e->link)
 			receive_from(e);
+		if (e->link && e->ncalls > 0 && GetCurrentTimestamp() >= e->due)
+		{
+			ereport(WARNING,
+					errmsg("openhr_msg gateway %d gets no answer from executor %d, asking others",
+						   e->slot->gateway, e->slot->number));
+			lose_link(e);
+		}
 		if (e->link == NULL)
 			e->link = msg_link_publish(e->slot, REPLIES_SIZE, CALLS_SIZE);
 	}
+}
+
+/* The whole line is late when its first call is. */
+static void
+expect_answer(Executor *e)
+{
+	e->due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+										 ANSWER_TIMEOUT);
+}
+
+long
+msg_calls_timeout(void)
+{
+	long		timeout = -1;
+
+	for (int i = 0; i < msg_executors; i++)
+	{
+		Executor   *e = &executors[i];
+		long		left;
+
+		if (e->ncalls == 0)
+			continue;
+		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), e->due);
+		if (timeout < 0 || left < timeout)
+			timeout = left;
+	}
+	return timeout;
 }
 
 static void
@@ -154,10 +197,11 @@ take_reply(Executor *e, const MsgReply *reply, Size len)
 	dlist_delete(&c->node);
 	dlist_push_head(&spare, &c->node);
 	e->ncalls--;
+	expect_answer(e);
 	answered(&call, reply->status == MSG_REPLY_OK, reply + 1, reply->len);
 }
 
-/* The executor has died: whoever is left shall answer. */
+/* The executor has died, or might as well: whoever is left shall answer. */
 static void
 lose_link(Executor *e)
 {
@@ -186,7 +230,8 @@ msg_calls_dispatch(void)
 		{
 			dlist_delete(&c->node);
 			dlist_push_tail(&e->calls, &c->node);
-			e->ncalls++;
+			if (e->ncalls++ == 0)
+				expect_answer(e);
 		}
 		else
 			lose_link(e);		/* there is room, so it must be broken */

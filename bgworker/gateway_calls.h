@@ -28,4 +28,7 @@ extern bool msg_calls_ask(uint64 ticket, MsgCallKind kind,
 extern void msg_calls_receive(void);
 extern void msg_calls_dispatch(void);
 
+/* Milliseconds until an executor that does not answer is given up, or -1. */
+extern long msg_calls_timeout(void);
+
 #endif							/* OPENHR_MSG_GATEWAY_CALLS_H */

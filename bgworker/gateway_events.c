@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * gateway_events.c
- *	  A gateway's end of the event stream.
+ *	  A gateway's end of the event stream, and of what gateways say to one
+ *	  another.
  *
  * The streamer sends a transaction's events one after the other, and then
  * EVENT_COMMIT.  They are kept until that has come, because who may see an
@@ -15,10 +16,15 @@
  * its position, commit LSN and ordinal, which only grows.  Memberships may be
  * learned anew as long as nothing was handed on: the last word counts.
  *
+ * When events were missed, the link is made anew, too.  No client is served
+ * until the streamer has attached that (msg_events_connected()), so what it
+ * reads from the tables meets what comes over the link without a gap.
+ *
  *-------------------------------------------------------------------------
  */
 /* Before postgres.h, which it must not see. */
 #include "gateway_events.h"
+#include "realtime/signals.h"
 
 #include "postgres.h"
 
@@ -29,6 +35,7 @@
 #include "worker.h"
 
 #define QUEUE_SIZE		(1024 * 1024)
+#define SIGNALS_SIZE	(256 * 1024)
 
 /* A piece of a transaction; the first one holds all that comes as it is. */
 #define MAX_EVENTS		EVENT_HEAD_EVENTS
@@ -56,13 +63,15 @@ static uint32 seen_ordinal = 0;
 /* The transaction whose kept events the hub has learned from. */
 static uint64 learned_lsn = 0;
 
-static void take_event(const event_header *event, Size len);
+static void take_signal(const void *signal, Size len, int64_t now);
+static bool take_event(const event_header *event, Size len);
 static void commit(const event_header *event);
 static void keep(const event_header *event);
 static void learn(uint64 lsn);
 static void hand_on(void);
 static const event_header *kept_event(int i);
 static void drop_events(void);
+static void lose_link(void);
 
 void
 msg_events_init(hub *h)
@@ -74,14 +83,27 @@ msg_events_init(hub *h)
 	MemoryContextSwitchTo(old);
 }
 
+/*
+ * With one gateway there is nobody to signal to.  What of ours was on its way
+ * over an earlier link may be lost.
+ */
+static void
+publish_link(void)
+{
+	stream = msg_link_publish(msg_worker, QUEUE_SIZE,
+							  msg_gateways > 1 ? SIGNALS_SIZE : 0);
+	if (msg_gateways > 1)
+		hub_relink(receiver);
+}
+
 bool
-msg_events_receive(void)
+msg_events_receive(bool one_transaction, int64_t now)
 {
 	const hub_stats *stats = hub_get_stats(receiver);
 	uint64		most_frames = stats->frames + FRAMES_A_TURN;
 
 	if (stream == NULL)
-		stream = msg_link_publish(msg_worker, QUEUE_SIZE, 0);
+		publish_link();
 
 	for (int n = 0; n < EVENTS_A_TURN && stats->frames < most_frames; n++)
 	{
@@ -91,20 +113,30 @@ msg_events_receive(void)
 		switch (msg_link_receive(stream, &len, &data))
 		{
 			case MSG_LINK_OK:
-				take_event(data, len);
+				if (signal_is(data, len))
+					take_signal(data, len, now);
+				else if (take_event(data, len) && one_transaction)
+					return true;
 				break;
 			case MSG_LINK_WOULD_BLOCK:
 				return false;
 			case MSG_LINK_BROKEN:
 
 				/* What is incomplete will come again. */
-				drop_events();
-				msg_link_close(stream);
-				stream = NULL;
+				lose_link();
 				return true;
 		}
 	}
 	return true;
+}
+
+static void
+lose_link(void)
+{
+	drop_events();
+	if (stream)
+		msg_link_close(stream);
+	stream = NULL;
 }
 
 bool
@@ -116,14 +148,43 @@ msg_events_connected(void)
 void
 msg_events_forget(void)
 {
-	drop_events();
+	lose_link();
 	hub_commit(receiver);
+	if (stream)
+		msg_link_close(stream);
+	stream = NULL;
 	seen_lsn = 0;
 	seen_ordinal = 0;
 	learned_lsn = 0;
 }
 
+void
+msg_events_publish(int64_t now)
+{
+	const void *signal;
+	Size		len;
+
+	while ((signal = hub_outgoing(receiver, &len)) != NULL)
+	{
+		if (msg_gateways == 1)
+			hub_signal(receiver, signal, len, now);
+		else if (stream == NULL ||
+				 msg_link_send(stream, len, signal) != MSG_LINK_OK)
+			return;				/* later; receiving tells of a broken link */
+		hub_sent(receiver);
+	}
+}
+
 static void
+take_signal(const void *signal, Size len, int64_t now)
+{
+	if (!signal_valid(signal, len))
+		elog(ERROR, "signal of %zu bytes is not valid", len);
+	hub_signal(receiver, signal, len, now);
+}
+
+/* True: it was a transaction's last. */
+static bool
 take_event(const event_header *event, Size len)
 {
 	if (!hub_event_valid(event, len))
@@ -131,17 +192,21 @@ take_event(const event_header *event, Size len)
 
 	if (event->commit_lsn < seen_lsn ||
 		(event->commit_lsn == seen_lsn && event->ordinal <= seen_ordinal))
-		return;
+		return false;
 
 	if (event->action == EVENT_COMMIT)
+	{
 		commit(event);
-	else if ((event->flags & EVENT_AHEAD) == 0)
+		return true;
+	}
+	if ((event->flags & EVENT_AHEAD) == 0)
 		keep(event);
 	else if (event->commit_lsn > seen_lsn)
 	{
 		learn(event->commit_lsn);
 		hub_learn(receiver, event);
 	}
+	return false;
 }
 
 static void

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * gateway_events.h
- *	  A gateway's end of the event stream: whole transactions, each once.
+ *	  A gateway's end of the event stream: whole transactions, each once, and
+ *	  the signals that the gateways have for one another.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,13 +13,19 @@
 
 extern void msg_events_init(hub *h);
 
-/* Take what has come, for a turn; true when there is more to do at once. */
-extern bool msg_events_receive(void);
+/*
+ * Take what has come, for a turn, or the next transaction only; true when
+ * there may be more to take at once.
+ */
+extern bool msg_events_receive(bool one_transaction, int64_t now);
+
+/* Bring on its way what the hub has to say to all gateways. */
+extern void msg_events_publish(int64_t now);
 
 /* Has the streamer attached our link? */
 extern bool msg_events_connected(void);
 
-/* Positions start anew: what was seen before says nothing any more. */
+/* Start anew: what was seen before, and what is under way, says nothing. */
 extern void msg_events_forget(void);
 
 #endif							/* OPENHR_MSG_GATEWAY_EVENTS_H */

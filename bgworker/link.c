@@ -190,6 +190,12 @@ msg_link_close(MsgLink *link)
 	pfree(link);
 }
 
+uint32
+msg_link_number(const MsgLink *link)
+{
+	return link->number;
+}
+
 static MsgLinkResult
 link_result(shm_mq_result result)
 {

@@ -3,8 +3,9 @@
  * link.h
  *	  Message queues between the workers, on PostgreSQL's shm_mq.
  *
- * A gateway makes every link: one to the streamer (events) and one to each of
- * its executors (calls out, replies in).  It publishes the segment in the
+ * A gateway makes every link: one to the streamer (events in, and with several
+ * gateways signals in both directions) and one to each of its executors (calls
+ * out, replies in).  It publishes the segment in the
  * worker slot of shared memory and wakes the peer, which attaches.  When
  * either end dies, shm_mq tells the other, and the gateway publishes a new
  * segment.  So there is nothing to repair: a link is used until it breaks.
@@ -48,6 +49,9 @@ extern bool msg_link_attached(MsgLink *link);
  */
 extern MsgLink *msg_link_attach(MsgWorkerSlot *slot, MsgLink *link);
 extern void msg_link_close(MsgLink *link);
+
+/* Tells a link of a slot from those before it. */
+extern uint32 msg_link_number(const MsgLink *link);
 
 /*
  * None of these calls waits.  A send that would block must be repeated with

@@ -10,8 +10,8 @@
  * tables.  That one cure serves every ill: a slot that was dropped by hand, or
  * invalidated by max_slot_wal_keep_size, or belongs to the database that
  * openhr_msg.database named before; one that keeps more WAL than
- * openhr_msg.max_slot_lag; and a transaction that cannot be decoded, when
- * trying again a few times did not help.
+ * openhr_msg.max_slot_lag; and a transaction that cannot be decoded, or
+ * crashes who tries, when trying again a few times did not help.
  *
  * The slot is confirmed in memory whenever the streamer runs out of WAL, and
  * marked dirty, so that the next checkpoint, the one of a shutdown included,
@@ -33,13 +33,14 @@
 #include "storage/standby.h"
 #include "utils/inval.h"
 
+#include "attempts.h"
 #include "compat.h"
 #include "openhr_msg.h"
 #include "slot.h"
 #include "wal.h"
 #include "worker.h"
 
-/* Failures at one place in the WAL before we give up on what is there. */
+/* Attempts to decode what there is before we give up on it. */
 #define MAX_FAILURES		5
 
 /* While a slot is being made we wait for WAL that others cause. */
@@ -69,7 +70,6 @@ begin_epoch(void)
 {
 	pg_atomic_write_u64(&msg_worker->position, InvalidXLogRecPtr);
 	pg_atomic_fetch_add_u32(&msg_shared->epoch, 1);
-	msg_shared->failed_times = 0;
 }
 
 LogicalDecodingContext *
@@ -80,6 +80,7 @@ msg_slot_open(uint32 changes,
 	ReplicationSlotPersistentData data;
 	bool		invalid;
 	const char *reason;
+	int			failures;
 	LogicalDecodingContext *ctx;
 	List	   *options;
 
@@ -96,6 +97,14 @@ msg_slot_open(uint32 changes,
 		return NULL;
 
 	slot_acquire(MSG_SLOT_NAME);
+	failures = msg_attempts_failed();
+	if (failures > 0)
+		ereport(LOG,
+				errmsg("decoding begins again at %X/%X, attempt %d of %d",
+					   LSN_FORMAT_ARGS(MyReplicationSlot->data.restart_lsn),
+					   failures + 1, MAX_FAILURES));
+	msg_attempt_begins();
+
 	options = list_make1(makeDefElem("format",
 									 (Node *) makeString("binary"), -1));
 	ctx = CreateDecodingContext(Max(MyReplicationSlot->data.confirmed_flush,
@@ -112,6 +121,7 @@ msg_slot_open(uint32 changes,
 void
 msg_slot_close(LogicalDecodingContext *ctx)
 {
+	msg_attempt_is_broken_off();
 	FreeDecodingContext(ctx);
 	ReplicationSlotRelease();
 }
@@ -166,7 +176,7 @@ reason_to_drop(const ReplicationSlotPersistentData *data, bool invalid)
 		return "the server has invalidated it";
 	if (too_far(data->restart_lsn))
 		return "it holds back more WAL than \"openhr_msg.max_slot_lag\"";
-	if (msg_shared->failed_times >= MAX_FAILURES)
+	if (msg_attempts_failed() >= MAX_FAILURES)
 		return "the WAL that it stands at cannot be decoded";
 	return NULL;
 }
@@ -268,13 +278,7 @@ msg_slot_lags(void)
 void
 msg_slot_failed(XLogRecPtr lsn)
 {
-	if (msg_shared->failed_at != lsn)
-		msg_shared->failed_times = 0;
-	msg_shared->failed_at = lsn;
-	msg_shared->failed_times++;
-
 	ereport(LOG,
 			errmsg("decoding failed at %X/%X, attempt %d of %d",
-				   LSN_FORMAT_ARGS(lsn), msg_shared->failed_times,
-				   MAX_FAILURES));
+				   LSN_FORMAT_ARGS(lsn), msg_attempt_fails(), MAX_FAILURES));
 }

@@ -27,6 +27,9 @@
  *	 commit with synchronous_commit = off is not flushed at that time; we
  *	 flush it ourselves, a few milliseconds later, so that many share a flush.
  *
+ * Between and during all this it passes on what the gateways have for one
+ * another (relay.c).
+ *
  * Waits within deliver(), or of the server's own within decoding, may take
  * wake-ups that were meant for the main loop.  So it sleeps only after a turn
  * in which there was nothing to decode.
@@ -35,6 +38,7 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "access/xlog.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -44,10 +48,13 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "attempts.h"
 #include "event.h"
 #include "link.h"
+#include "relay.h"
 #include "slot.h"
 #include "spool.h"
 #include "wal.h"
@@ -69,9 +76,23 @@
 #define MAX_VISIBLE_WAIT	100
 #define LINK_RECHECK		1000
 
-static MsgLink **links;			/* one for each gateway, or NULL */
+/* How long one gateway may keep the others waiting. */
+#define PATIENCE			10000
+
+/* A gateway as seen from here. */
+typedef struct Reader
+{
+	MsgWorkerSlot *slot;
+	MsgLink    *link;			/* or NULL */
+	bool		left_behind;	/* do not wait for it until it has a link */
+} Reader;
+
+static Reader *readers;			/* one for each gateway */
 static uint32 extension_seen;	/* of msg_shared->extension_changes */
 static TimestampTz flush_due = 0;	/* 0: nothing to flush */
+
+/* The gateway that an event may have been sent to in part. */
+static int	sending_to = MSG_RELAY_NOBODY;
 
 /* Of the transaction under way, what was sent as it came. */
 static int	head_events;
@@ -91,10 +112,17 @@ static bool belongs_to_head(const event_header *event);
 static bool changes_sight(const event_header *event);
 static void await_visible(TransactionId xid);
 static void await_links(void);
+static bool patience_lasts(TimestampTz since);
+static bool is_missing(Reader *reader);
+static uint32 link_number(const Reader *reader);
 static bool attach_links(void);
+static void lose_link(Reader *reader);
+static void leave_behind(Reader *reader);
 static void wait_in_delivery(long timeout);
 static void send_to_all(const event_header *event);
-static void send_to(int gateway, const event_header *event);
+static void send_to(Reader *reader, const event_header *event);
+static void send_patiently(Reader *reader, const event_header *event);
+static MsgLinkResult try_to_send(Reader *reader, const event_header *event);
 
 void
 msg_streamer_main(Datum arg)
@@ -105,7 +133,10 @@ msg_streamer_main(Datum arg)
 	/* It is for queries, not for what keeps us from being stuck. */
 	SetConfigOption("temp_file_limit", "-1", PGC_SUSET, PGC_S_OVERRIDE);
 	MemoryContextSwitchTo(TopMemoryContext);
-	links = palloc0(msg_gateways * sizeof(MsgLink *));
+	readers = palloc0(msg_gateways * sizeof(Reader));
+	for (int g = 0; g < msg_gateways; g++)
+		readers[g].slot = &msg_shared->slots[MSG_SLOT_GATEWAY(g)];
+	msg_relay_init();
 
 	/* Slot creation waits for transactions by their locks. */
 	CurrentResourceOwner = ResourceOwnerCreate(NULL, "openhr_msg streamer");
@@ -193,6 +224,7 @@ stream(LogicalDecodingContext *ctx)
 
 		msg_worker_interrupts();
 		attach_links();
+		msg_relay(sending_to);
 		timeout = flush_async_commits();
 		decoded = decode_available(ctx);
 		msg_slot_confirm(ctx->reader->EndRecPtr);
@@ -201,6 +233,7 @@ stream(LogicalDecodingContext *ctx)
 		/* On a busy server there may always be something to decode. */
 		if (!running && (!decoded || ctx->reader->EndRecPtr >= backlog))
 		{
+			msg_attempt_succeeds();
 			msg_worker_set_state(MSG_WORKER_RUNNING);
 			running = true;
 		}
@@ -236,7 +269,10 @@ decode_available(LogicalDecodingContext *ctx)
 			CurrentResourceOwner = owner;
 
 			CHECK_FOR_INTERRUPTS();
-			if (++n % 256 == 0 && GetCurrentTimestamp() >= until)
+			if (++n % 256 != 0)
+				continue;
+			msg_relay(sending_to);
+			if (GetCurrentTimestamp() >= until)
 				break;
 		}
 	}
@@ -346,11 +382,17 @@ changes_sight(const event_header *event)
 /*
  * The committer sets our latch once it is through, so the timeout, which
  * grows, matters only for commits that no callback of ours sees.
+ *
+ * The server believes that nothing before RecentXmin is in progress, which is
+ * as old as our last snapshot: so old that it might look like the future.
  */
 static void
 await_visible(TransactionId xid)
 {
 	long		timeout = 1;
+
+	if (TransactionIdFollows(RecentXmin, xid))
+		RecentXmin = xid;
 
 	while (TransactionIdIsInProgress(xid))
 	{
@@ -363,8 +405,40 @@ await_visible(TransactionId xid)
 static void
 await_links(void)
 {
+	TimestampTz since = GetCurrentTimestamp();
+
 	while (!attach_links())
-		wait_in_delivery(LINK_RECHECK);
+	{
+		if (patience_lasts(since))
+		{
+			wait_in_delivery(LINK_RECHECK);
+			continue;
+		}
+		for (int g = 0; g < msg_gateways; g++)
+			if (is_missing(&readers[g]))
+				leave_behind(&readers[g]);
+	}
+}
+
+static bool
+patience_lasts(TimestampTz since)
+{
+	return !TimestampDifferenceExceeds(since, GetCurrentTimestamp(), PATIENCE);
+}
+
+/* Must we wait for this one's link? */
+static bool
+is_missing(Reader *reader)
+{
+	return reader->link == NULL && !reader->left_behind &&
+		msg_worker_state(reader->slot) == MSG_WORKER_RUNNING;
+}
+
+/* 0: it has none */
+static uint32
+link_number(const Reader *reader)
+{
+	return reader->link ? msg_link_number(reader->link) : 0;
 }
 
 /* Does every gateway that serves clients have a link now? */
@@ -375,48 +449,104 @@ attach_links(void)
 
 	for (int g = 0; g < msg_gateways; g++)
 	{
-		MsgWorkerSlot *slot = &msg_shared->slots[MSG_SLOT_GATEWAY(g)];
+		Reader	   *reader = &readers[g];
+		uint32		before = link_number(reader);
 
-		links[g] = msg_link_attach(slot, links[g]);
-		if (links[g] == NULL && msg_worker_state(slot) == MSG_WORKER_RUNNING)
+		reader->link = msg_link_attach(reader->slot, reader->link);
+		if (link_number(reader) != before)
+			msg_relay_set_link(g, reader->link);
+		if (reader->link)
+			reader->left_behind = false;
+		if (is_missing(reader))
 			complete = false;
 	}
 	return complete;
 }
 
 static void
+lose_link(Reader *reader)
+{
+	msg_relay_set_link(reader->slot->gateway, NULL);
+	if (reader->link)
+		msg_link_close(reader->link);
+	reader->link = NULL;
+}
+
+/*
+ * Go on without a gateway that does not move.  It is told before its link
+ * breaks, so that it knows of the gap before it has another one, and asks its
+ * clients to come back.
+ */
+static void
+leave_behind(Reader *reader)
+{
+	pg_atomic_fetch_add_u32(&reader->slot->left_behind, 1);
+	reader->left_behind = true;
+	lose_link(reader);
+	msg_relay_tell_gone(reader->slot->gateway);
+	ereport(WARNING,
+			errmsg("openhr_msg gateway %d takes no events, the others go on without it",
+				   reader->slot->gateway),
+			errdetail("It has not moved for %d seconds.", PATIENCE / 1000));
+}
+
+static void
 send_to_all(const event_header *event)
 {
 	for (int g = 0; g < msg_gateways; g++)
-		send_to(g, event);
+		send_to(&readers[g], event);
 }
 
-/* The gateway is woken once a transaction. */
 static void
-send_to(int gateway, const event_header *event)
+send_to(Reader *reader, const event_header *event)
 {
-	while (links[gateway])
+	if (reader->link == NULL)
+		return;
+	sending_to = reader->slot->gateway;
+	send_patiently(reader, event);
+	sending_to = MSG_RELAY_NOBODY;
+}
+
+static void
+send_patiently(Reader *reader, const event_header *event)
+{
+	TimestampTz since = 0;
+
+	for (;;)
 	{
-		MsgLinkResult result;
-
-		if (event->action == EVENT_COMMIT)
-			result = msg_link_send(links[gateway], event->size, event);
-		else
-			result = msg_link_put(links[gateway], event->size, event);
-
-		switch (result)
+		switch (try_to_send(reader, event))
 		{
 			case MSG_LINK_OK:
 				return;
-			case MSG_LINK_WOULD_BLOCK:
-				wait_in_delivery(LINK_RECHECK);
-				break;
 			case MSG_LINK_BROKEN:
-				msg_link_close(links[gateway]);
-				links[gateway] = NULL;
+				lose_link(reader);
+				return;
+			case MSG_LINK_WOULD_BLOCK:
 				break;
 		}
+		if (since == 0)
+			since = GetCurrentTimestamp();
+		else if (!patience_lasts(since))
+		{
+			leave_behind(reader);
+			return;
+		}
+		wait_in_delivery(LINK_RECHECK);
 	}
+}
+
+/* What was sent in part must be finished first.  The gateway is woken once a
+ * transaction. */
+static MsgLinkResult
+try_to_send(Reader *reader, const event_header *event)
+{
+	MsgLinkResult result = msg_relay_finish(reader->slot->gateway);
+
+	if (result != MSG_LINK_OK)
+		return result;
+	if (event->action == EVENT_COMMIT)
+		return msg_link_send(reader->link, event->size, event);
+	return msg_link_put(reader->link, event->size, event);
 }
 
 /*
@@ -426,6 +556,7 @@ send_to(int gateway, const event_header *event)
 static void
 wait_in_delivery(long timeout)
 {
+	msg_relay(sending_to);
 	msg_worker_wait(timeout);
 
 	if (msg_slot_lags())

@@ -63,8 +63,13 @@ XLogRecord *
 msg_wal_next(XLogReaderState *reader)
 {
 	char	   *error = NULL;
-	XLogRecord *record = XLogReadRecord(reader, &error);
+	XLogRecord *record;
 
+	/* Trying in vain would cost the open file and the page read before. */
+	if (GetFlushRecPtr(NULL) <= reader->EndRecPtr)
+		return NULL;
+
+	record = XLogReadRecord(reader, &error);
 	if (record == NULL && error != NULL)
 		ereport(ERROR,
 				errcode(ERRCODE_DATA_CORRUPTED),

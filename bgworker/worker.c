@@ -66,15 +66,13 @@ static void pause_after_failures(void);
 static bool may_connect(void);
 static void connect_to_database(void);
 static void watch_for_database(void);
-static void settle_session(void);
 
 void
 msg_worker_start(int slot_index)
 {
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
-	if (msg_shared->slots[slot_index].kind != MSG_EXECUTOR)
-		pqsignal(SIGINT, SIG_IGN);	/* there is no statement to cancel */
+	pqsignal(SIGINT, SIG_IGN);	/* there is no statement to cancel */
 	BackgroundWorkerUnblockSignals();
 
 	take_slot(slot_index);
@@ -82,7 +80,7 @@ msg_worker_start(int slot_index)
 	while (!may_connect())
 		msg_worker_wait(-1);
 	connect_to_database();
-	settle_session();
+	msg_settle_session();
 }
 
 static void
@@ -246,33 +244,6 @@ watch_for_database(void)
 		msg_worker->failures = 0;
 	pg_atomic_write_u32(&msg_shared->database, MSG_DATABASE_UNKNOWN);
 	proc_exit(1);
-}
-
-/*
- * Settings made for the database or for the owner's role are meant for
- * people; they must not change what a worker runs as, finds, or writes, nor
- * how long it may wait.
- */
-static void
-settle_session(void)
-{
-	static const char *const fixed[][2] = {
-		{"role", "none"},
-		{"search_path", "pg_catalog"},
-		{"default_transaction_isolation", "read committed"},
-		{"default_transaction_read_only", "off"},
-		{"DateStyle", "ISO"},
-		{"IntervalStyle", "postgres"},
-		{"TimeZone", "UTC"},
-		{"extra_float_digits", "1"},
-		{"bytea_output", "hex"},
-		{"transaction_timeout", "0"},	/* not in every release */
-	};
-
-	for (size_t i = 0; i < lengthof(fixed); i++)
-		if (GetConfigOption(fixed[i][0], true, false) != NULL)
-			SetConfigOption(fixed[i][0], fixed[i][1],
-							PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 void

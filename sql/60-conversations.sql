@@ -1,8 +1,6 @@
 -- Conversations and participants: functions.
 --
--- They run as their owner and check who calls; see src/callers.c.  A title
--- is text that somebody wrote, so what takes one keeps the statement and the
--- details of an error out of the server's log.
+-- They run as their owner and check who calls; see src/callers.c.
 
 CREATE TYPE openhr_msg.conversation_summary AS (
 	id uuid,
@@ -43,9 +41,7 @@ CREATE FUNCTION openhr_msg.create_conversation(
 RETURNS @extschema@.conversations
 AS 'MODULE_PATHNAME', 'msg_create_conversation'
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, @extschema@, pg_temp
-SET log_min_error_statement = panic
-SET log_error_verbosity = terse;
+SET search_path = pg_catalog, @extschema@, pg_temp;
 
 COMMENT ON FUNCTION openhr_msg.create_conversation(uuid[], text, text, uuid) IS
 'starts a conversation of the participants and the caller';

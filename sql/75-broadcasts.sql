@@ -41,9 +41,7 @@ CREATE FUNCTION openhr_msg.broadcast(
 RETURNS uuid
 AS 'MODULE_PATHNAME', 'msg_broadcast'
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-SET search_path = pg_catalog, @extschema@, pg_temp
-SET log_min_error_statement = panic
-SET log_error_verbosity = terse;
+SET search_path = pg_catalog, @extschema@, pg_temp;
 
 COMMENT ON FUNCTION openhr_msg.broadcast(text, text, jsonb) IS
 'sends an event to the clients that have joined a topic, when the transaction commits; returns its id';

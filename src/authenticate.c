@@ -10,8 +10,8 @@
  * read: if the file is replaced in between, the next call sees that.
  *
  * A caller learns why a token was refused, but nothing about the keys: what
- * is wrong with a file goes to the server's log only.  No error here shows
- * the statement that caused it, because the token is part of that.
+ * is wrong with a file goes to the server's log only.  The statement does not,
+ * because the token is part of it.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,6 +29,7 @@
 #include "compat.h"
 #include "identity.h"
 #include "keys.h"
+#include "log.h"
 #include "openhr_msg.h"
 #include "token.h"
 
@@ -52,6 +53,7 @@ msg_authenticate(PG_FUNCTION_ARGS)
 	text	   *token;
 	Datum		result;
 
+	msg_hide_statement();
 	if (PG_ARGISNULL(0))
 	{
 		msg_forget_identity();
@@ -142,8 +144,7 @@ refuse_token(token_status status, const token_claims *claims, int64 now)
 			errdetail("It expired %lld seconds ago.",
 					  (long long) (now - claims->exp)) : 0,
 			status == TOKEN_NO_KEY ?
-			errhint("Keys come from openhr_msg.jwt_secret, openhr_msg.jwt_secret_file and openhr_msg.jwt_jwks_file; the token's \"alg\" and \"kid\" must match one of them.") : 0,
-			errhidestmt(true));
+			errhint("Keys come from openhr_msg.jwt_secret, openhr_msg.jwt_secret_file and openhr_msg.jwt_jwks_file; the token's \"alg\" and \"kid\" must match one of them.") : 0);
 }
 
 static Datum

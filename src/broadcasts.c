@@ -29,6 +29,7 @@
 #include "arguments.h"
 #include "callers.h"
 #include "compat.h"
+#include "log.h"
 #include "openhr_msg.h"
 #include "spi_plans.h"
 #include "topic.h"
@@ -56,14 +57,18 @@ msg_broadcast(PG_FUNCTION_ARGS)
 		" VALUES ($1, $2, $3, $4) RETURNING id",
 		UUIDOID, TEXTOID, TEXTOID, JSONBOID);
 
-	MsgCaller	caller = msg_caller();
-	text	   *topic = word_argument(fcinfo, 0, "topic", MAX_TOPIC_BYTES);
-	text	   *event = word_argument(fcinfo, 1, "event", MAX_EVENT_BYTES);
+	MsgCaller	caller;
+	text	   *topic;
+	text	   *event;
 	Jsonb	   *payload;
 	pg_uuid_t	conversation_id;
 	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
 	bool		isnull;
 
+	msg_hide_statement();
+	caller = msg_caller();
+	topic = word_argument(fcinfo, 0, "topic", MAX_TOPIC_BYTES);
+	event = word_argument(fcinfo, 1, "event", MAX_EVENT_BYTES);
 	msg_require_argument(fcinfo, 2, "payload");
 	payload = PG_GETARG_JSONB_P(2);
 	msg_check_object(payload, "payload");

@@ -103,4 +103,13 @@
 #define create_wait_event_set(n)	CreateWaitEventSet(TopMemoryContext, n)
 #endif
 
+/* 18 made the list of static background workers doubly linked. */
+#if PG_VERSION_NUM >= 180000
+#define static_worker_iter		dlist_iter
+#define static_worker_foreach	dlist_foreach
+#else
+#define static_worker_iter		slist_iter
+#define static_worker_foreach	slist_foreach
+#endif
+
 #endif							/* OPENHR_MSG_COMPAT_H */

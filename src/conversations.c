@@ -32,6 +32,7 @@
 #include "arguments.h"
 #include "callers.h"
 #include "compat.h"
+#include "log.h"
 #include "spi_plans.h"
 
 static ArrayType *participants_argument(FunctionCallInfo fcinfo,
@@ -66,13 +67,17 @@ msg_create_conversation(PG_FUNCTION_ARGS)
 		"SELECT c FROM conversations c WHERE id = $1",
 		UUIDOID);
 
-	MsgCaller	caller = msg_caller();
-	ArrayType  *participants = participants_argument(fcinfo, &caller);
-	char		service = caller.is_service ? 'n' : ' ';
+	MsgCaller	caller;
+	ArrayType  *participants;
 	Datum		creator = UUIDPGetDatum(&caller.profile_id);
+	char		service;
 	Datum		id;
 	bool		isnull;
 
+	msg_hide_statement();
+	caller = msg_caller();
+	service = caller.is_service ? 'n' : ' ';
+	participants = participants_argument(fcinfo, &caller);
 	if (!PG_ARGISNULL(1))
 		msg_check_title(PG_GETARG_TEXT_PP(1));
 	msg_require_argument(fcinfo, 2, "type");

@@ -42,8 +42,7 @@ msg_load_keys(void)
 				errcode(ERRCODE_CONFIG_FILE_ERROR),
 				errmsg("the keys that verify tokens cannot be used"),
 				errdetail_log("%s", error),
-				errhint("The server's log says why."),
-				errhidestmt(true));
+				errhint("The server's log says why."));
 	return keys;
 }
 
@@ -84,6 +83,5 @@ refuse_key_file(const char *path, const char *reason)
 			errcode(ERRCODE_CONFIG_FILE_ERROR),
 			errmsg("the keys that verify tokens cannot be read"),
 			errdetail_log("File \"%s\": %s.", path, reason),
-			errhint("The server's log says why."),
-			errhidestmt(true));
+			errhint("The server's log says why."));
 }

@@ -23,6 +23,7 @@
 #include "callers.h"
 #include "compat.h"
 #include "identity.h"
+#include "log.h"
 #include "messages.h"
 #include "partitions.h"
 #include "spi_plans.h"
@@ -59,9 +60,11 @@ PG_FUNCTION_INFO_V1(msg_send_message);
 Datum
 msg_send_message(PG_FUNCTION_ARGS)
 {
-	MsgCaller	caller = msg_caller();
+	MsgCaller	caller;
 	pg_uuid_t	message_id;
 
+	msg_hide_statement();
+	caller = msg_caller();
 	check_send_arguments(fcinfo, &caller);
 	msg_partition_ensure_current();
 	msg_uuid_v7(&message_id);
@@ -164,10 +167,13 @@ msg_edit_message(PG_FUNCTION_ARGS)
 		"SELECT m FROM messages m WHERE id = $1 AND NOT is_deleted",
 		UUIDOID);
 
-	pg_uuid_t  *message_id = msg_uuid_argument(fcinfo, 0, "message_id");
-	MsgCaller	caller = msg_caller();
-	Datum		values[] = {UUIDPGetDatum(message_id), PG_GETARG_DATUM(1)};
+	pg_uuid_t  *message_id;
+	MsgCaller	caller;
+	Datum		values[] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)};
 
+	msg_hide_statement();
+	message_id = msg_uuid_argument(fcinfo, 0, "message_id");
+	caller = msg_caller();
 	msg_require_argument(fcinfo, 1, "content");
 	msg_check_content(PG_GETARG_TEXT_PP(1), NULL);
 

@@ -23,10 +23,12 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
+#include "postmaster/bgworker_internals.h"
 #include "postmaster/postmaster.h"
 
 #include "compat.h"
 #include "identity.h"
+#include "log.h"
 #include "openhr_msg.h"
 
 #define RESTART_SECONDS		1
@@ -36,6 +38,7 @@ PG_MODULE_MAGIC_EXT(.name = MSG_EXTENSION, .version = MSG_VERSION);
 extern PGDLLEXPORT void _PG_init(void);
 
 static void register_workers(void);
+static int	free_worker_slots(void);
 static void register_worker(int index, const char *function,
 							const char *type, const char *name);
 
@@ -44,6 +47,7 @@ _PG_init(void)
 {
 	msg_define_settings();
 	msg_identity_init();
+	msg_log_init();
 
 	if (!process_shared_preload_libraries_in_progress)
 		return;
@@ -57,6 +61,7 @@ static void
 register_workers(void)
 {
 	int			wanted = MSG_SLOT_GATEWAY(msg_gateways);
+	int			available = free_worker_slots();
 
 	if (IsBinaryUpgrade || !IsPostmasterEnvironment)
 		return;
@@ -67,14 +72,14 @@ register_workers(void)
 				errmsg("openhr_msg delivers no messages while \"wal_level\" is below \"logical\""),
 				errhint("Set \"wal_level = logical\" in postgresql.conf and restart the server."));
 
-	if (max_worker_processes < wanted)
+	if (available < wanted)
 	{
 		ereport(WARNING,
 				errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				errmsg("openhr_msg starts no workers: it needs %d, and \"max_worker_processes\" is %d",
-					   wanted, max_worker_processes),
+				errmsg("openhr_msg starts no workers: it needs %d, and of \"max_worker_processes\" %d are left",
+					   wanted, available),
 				errhint("Raise \"max_worker_processes\" by %d or more and restart the server.",
-						wanted - max_worker_processes));
+						wanted - available));
 		return;
 	}
 
@@ -90,6 +95,21 @@ register_workers(void)
 							"openhr_msg executor",
 							psprintf("openhr_msg executor %d.%d", g, e));
 	}
+}
+
+/*
+ * The server and the libraries before us may have registered some.  Those that
+ * are left to us are ours for good, whoever asks for one later.
+ */
+static int
+free_worker_slots(void)
+{
+	int			available = max_worker_processes;
+	static_worker_iter iter;
+
+	static_worker_foreach(iter, &BackgroundWorkerList)
+		available--;
+	return available;
 }
 
 static void
@@ -141,6 +161,6 @@ msg_check_server(PG_FUNCTION_ARGS)
 						name));
 	}
 
-	msg_extension_changed();
+	msg_extension_changed(InvalidOid);
 	PG_RETURN_VOID();
 }

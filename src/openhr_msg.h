@@ -44,9 +44,13 @@ extern PGDLLEXPORT int msg_max_queue_bytes; /* bytes, per connection */
 extern PGDLLEXPORT int msg_rate_limit;	/* messages per window, 0 = none */
 extern PGDLLEXPORT int msg_rate_limit_window;	/* seconds */
 extern PGDLLEXPORT bool msg_public_channels;
+extern PGDLLEXPORT int msg_presence_grace;	/* seconds */
 extern PGDLLEXPORT int msg_max_slot_lag;	/* megabytes */
 
 extern void msg_define_settings(void);
+
+/* For a worker that has just connected. */
+extern PGDLLEXPORT void msg_settle_session(void);
 
 /* Kinds of workers; a slot in shared memory for each process. */
 typedef enum MsgWorkerKind
@@ -90,6 +94,14 @@ typedef struct MsgWorkerSlot
 	/* Starts that did not get to work yet; by the owner only. */
 	uint32		failures;
 
+	/*
+	 * Gateway: how many times the streamer went on without it, since it did
+	 * not take its events; by the streamer only.  And how many of these it
+	 * knows of; by itself only.  It is stuck while they differ.
+	 */
+	pg_atomic_uint32 left_behind;
+	pg_atomic_uint32 left_behind_seen;
+
 	/* Written by the owner only, read by status() without a lock. */
 	pg_atomic_uint64 connections;	/* gateway: open sockets */
 	pg_atomic_uint64 channels;	/* gateway: joined channels */
@@ -128,13 +140,6 @@ typedef struct MsgShared
 	/* Highest commit of ours that may not be flushed yet (async commit). */
 	pg_atomic_uint64 flush_target;
 
-	/*
-	 * Where decoding failed last, and how many times in a row; by the
-	 * streamer only, here because the failure ends it.
-	 */
-	XLogRecPtr	failed_at;
-	int			failed_times;
-
 	int			nslots;
 	MsgWorkerSlot slots[FLEXIBLE_ARRAY_MEMBER];
 } MsgShared;
@@ -157,8 +162,11 @@ extern void msg_require_preload(void);
 extern void msg_wakeup_init(void);
 extern void msg_wakeup_at_commit(void);
 
-/* The same for CREATE and DROP EXTENSION; nothing in another database. */
-extern void msg_extension_changed(void);
+/*
+ * The same for CREATE and DROP EXTENSION, before which the extension was this
+ * one (or none); nothing in another database.
+ */
+extern void msg_extension_changed(Oid before);
 extern bool msg_is_served_database(void);
 
 /* Set the latch of a worker, if it runs. */

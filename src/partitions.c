@@ -438,6 +438,7 @@ msg_partition_main(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg),
 											  InvalidOid, 0);
+	msg_settle_session();
 	pgstat_report_activity(STATE_RUNNING, "making a month of messages");
 
 	SetCurrentStatementStartTimestamp();

@@ -26,6 +26,7 @@
 #include "callers.h"
 #include "compat.h"
 #include "identity.h"
+#include "log.h"
 #include "spi_plans.h"
 
 typedef struct Question
@@ -59,6 +60,7 @@ msg_is_participant(PG_FUNCTION_ARGS)
 	MsgCaller	caller = {.is_service = false};
 	Question	question;
 
+	msg_hide_statement();
 	if (!msg_current_profile(&caller.profile_id))
 		PG_RETURN_BOOL(false);
 

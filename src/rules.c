@@ -27,10 +27,8 @@
  * who remove each other at once one is refused, or at worst gets a deadlock.
  *
  * Under the conversation's lock two more are changed: the sender's own marker,
- * and who becomes admin.  Neither is locked for that before, as a new admin
- * cannot be, and then the two would be in each other's way.  So no two single
- * statements that send, leave or mark meet in a deadlock, but a transaction
- * can that first mutes somebody and then sends.
+ * and who becomes admin.  So both are locked as strongly as that needs before
+ * the conversation is.
  *
  *-------------------------------------------------------------------------
  */
@@ -48,15 +46,16 @@
 
 #include "compat.h"
 #include "identity.h"
+#include "log.h"
 #include "rules.h"
 
 static int	internal = 0;
 
-static void hide_statement(void *arg);
 static Oid	function_owner(Oid function);
 static const char *search_path_with(const char *schema);
 static int	column_number(const RuleRow *row, const char *name);
 static void refuse_nulls(const RuleRow *row, HeapTuple tuple);
+pg_noreturn static void refuse_null(const char *column);
 
 void
 rule_start(RuleRow *row, FunctionCallInfo fcinfo)
@@ -93,13 +92,10 @@ rule_run(FunctionCallInfo fcinfo, Rule rule)
 	int			sec_context;
 	const char *path;
 	int			nest_level = 0;
-	ErrorContextCallback context = {
-		.callback = hide_statement,
-		.previous = error_context_stack,
-	};
 	Datum		result;
 
 	rule_start(&row, fcinfo);
+	msg_hide_statement();
 	if (trigger->tg_trigger->tgnargs != 1)
 		elog(ERROR, "trigger \"%s\" has no argument",
 			 trigger->tg_trigger->tgname);
@@ -118,12 +114,9 @@ rule_run(FunctionCallInfo fcinfo, Rule rule)
 								 false);
 	}
 
-	/* The statement may hold the text of a message: keep it out of the log. */
-	error_context_stack = &context;
 	SPI_connect();
 	result = rule(&row);
 	SPI_finish();
-	error_context_stack = context.previous;
 
 	if (nest_level > 0)
 	{
@@ -131,12 +124,6 @@ rule_run(FunctionCallInfo fcinfo, Rule rule)
 		SetUserIdAndSecContext(user, sec_context);
 	}
 	return result;
-}
-
-static void
-hide_statement(void *arg)
-{
-	errhidestmt(true);
 }
 
 static Oid
@@ -267,8 +254,9 @@ refuse_nulls(const RuleRow *row, HeapTuple tuple)
 		Form_pg_attribute column = TupleDescAttr(row->desc, i);
 
 		if (column->attnotnull && !column->attisdropped &&
-			column->attgenerated == '\0')
-			rule_require(row, tuple, NameStr(column->attname));
+			column->attgenerated == '\0' &&
+			heap_attisnull(tuple, i + 1, row->desc))
+			refuse_null(NameStr(column->attname));
 	}
 }
 
@@ -276,9 +264,15 @@ void
 rule_require(const RuleRow *row, HeapTuple tuple, const char *name)
 {
 	if (heap_attisnull(tuple, column_number(row, name), row->desc))
-		ereport(ERROR,
-				errcode(ERRCODE_NOT_NULL_VIOLATION),
-				errmsg("column \"%s\" must not be null", name));
+		refuse_null(name);
+}
+
+static void
+refuse_null(const char *column)
+{
+	ereport(ERROR,
+			errcode(ERRCODE_NOT_NULL_VIOLATION),
+			errmsg("column \"%s\" must not be null", column));
 }
 
 void

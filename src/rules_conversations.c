@@ -545,14 +545,15 @@ change_other_participant(RuleRow *row)
 
 /*
  * An admin, who stays one until the transaction ends: two who demote each
- * other at once must not both succeed.
+ * other at once must not both succeed.  The lock is that of a sender, so that
+ * an admin can send in the same transaction.
  */
 static void
 require_admin(const pg_uuid_t *conversation_id)
 {
 	static MsgPlan plan = MSG_PLAN(
 		"SELECT role = 'admin' FROM conversation_participants"
-		" WHERE conversation_id = $1 AND profile_id = $2 FOR SHARE",
+		" WHERE conversation_id = $1 AND profile_id = $2 FOR NO KEY UPDATE",
 		UUIDOID, UUIDOID);
 	pg_uuid_t	caller = msg_require_profile();
 	Datum		values[] = {
@@ -581,13 +582,19 @@ participant_before_delete(RuleRow *row)
 RULE(msg_participant_after_delete, participant_after_delete)
 
 /*
- * A group whose last admin went gets a new one.  The conversation's row is
- * locked after the participant's, like everywhere, so that of two admins who
- * leave at once the second sees that the first has gone.
+ * A group whose last admin went gets a new one.  Under the lock of the
+ * conversation, so that of two admins who leave at once the second sees that
+ * the first has gone.  Who would be next is locked before the conversation, as
+ * participants are everywhere: he may be about to send.
  */
 static Datum
 participant_after_delete(RuleRow *row)
 {
+	static MsgPlan next_plan = MSG_PLAN(
+		"SELECT FROM conversation_participants"
+		" WHERE conversation_id = $1 AND role <> 'admin'"
+		" ORDER BY joined_at, id LIMIT 1 FOR NO KEY UPDATE",
+		UUIDOID);
 	static MsgPlan plan = MSG_PLAN(
 		"SELECT 1 FROM conversations WHERE id = $1 AND type = 'group'"
 		" FOR NO KEY UPDATE",
@@ -598,6 +605,7 @@ participant_after_delete(RuleRow *row)
 		return PointerGetDatum(NULL);
 
 	conversation_id = rule_get(row, row->old, "conversation_id");
+	msg_plan_write(&next_plan, conversation_id, NULL);
 	if (msg_plan_write(&plan, conversation_id, NULL) > 0)
 		appoint_successor(*conversation_id);
 	return PointerGetDatum(NULL);

@@ -8,9 +8,8 @@
  * A message gets its place, seq, under the lock of its conversation's row,
  * which is held until the transaction ends; so in a conversation the order
  * of seq is the order of commit, without gaps.  The lock is taken last, to be
- * held shortly.  The sender's own participant row is locked before (FOR KEY
- * SHARE), which a removal has to wait for: no message commits after its
- * sender's removal.
+ * held shortly.  The sender's own participant row is locked before, which a
+ * removal and a muting have to wait for: no message commits after either.
  *
  * created_at is read under the same lock and never runs backwards.  The id
  * is the server's, whatever the statement says; its month decided about the
@@ -361,14 +360,16 @@ next_place(const pg_uuid_t *conversation_id)
 
 /*
  * For a participant who is not muted, and who stays one until the transaction
- * ends.  One statement, as this is what every message waits for.
+ * ends.  The lock is the one that moving the own marker needs.  One statement,
+ * as this is what every message waits for.
  */
 static Place
 next_place_of(const pg_uuid_t *conversation_id, const pg_uuid_t *profile_id)
 {
 	static MsgPlan plan = MSG_PLAN(
 		TAKE_PLACE " FROM (SELECT is_muted FROM conversation_participants"
-		" WHERE conversation_id = $1 AND profile_id = $2 FOR KEY SHARE) p"
+		" WHERE conversation_id = $1 AND profile_id = $2"
+		" FOR NO KEY UPDATE) p"
 		" WHERE c.id = $1 AND NOT p.is_muted" PLACE,
 		UUIDOID, UUIDOID);
 	Datum		values[] = {

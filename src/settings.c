@@ -46,6 +46,7 @@ int			msg_max_queue_bytes = 0;
 int			msg_rate_limit = 0;
 int			msg_rate_limit_window = 0;
 bool		msg_public_channels = false;
+int			msg_presence_grace = 0;
 int			msg_max_slot_lag = 0;
 
 static bool check_database(char **newval, void **extra, GucSource source);
@@ -148,6 +149,10 @@ static const Setting settings[] = {
 		"Allows broadcast and presence on topics of no conversation.",
 		PGC_SIGHUP, 0,
 	FLAG(msg_public_channels, false)},
+	{"openhr_msg.presence_grace",
+		"Time for which a lost connection is still shown as present.",
+		PGC_SIGHUP, GUC_UNIT_S,
+	NUMBER(msg_presence_grace, 5, 0, 3600)},
 	{"openhr_msg.max_slot_lag",
 		"WAL that the replication slot may hold back before it is dropped.",
 		PGC_SIGHUP, GUC_UNIT_MB,
@@ -226,4 +231,34 @@ check_list(char **newval, void **extra, GucSource source)
 	if (!valid)
 		GUC_check_errdetail("List syntax is invalid.");
 	return valid;
+}
+
+/*
+ * Settings made for the server, the database or the owner's role are meant for
+ * people; they must not change what a worker runs as, finds, or writes, nor
+ * how long it may wait.
+ */
+void
+msg_settle_session(void)
+{
+	static const char *const fixed[][2] = {
+		{"role", "none"},
+		{"search_path", "pg_catalog"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
+		{"session_replication_role", "origin"},
+		{"lock_timeout", "0"},
+		{"DateStyle", "ISO"},
+		{"IntervalStyle", "postgres"},
+		{"TimeZone", "UTC"},
+		{"extra_float_digits", "1"},
+		{"bytea_output", "hex"},
+		{"transaction_timeout", "0"},	/* not in every release */
+	};
+
+	for (size_t i = 0; i < lengthof(fixed); i++)
+		if (GetConfigOption(fixed[i][0], true, false) != NULL)
+			SetConfigOption(fixed[i][0], fixed[i][1],
+							PGC_SUSET, PGC_S_OVERRIDE);
 }

@@ -67,6 +67,8 @@ put_row(ReturnSetInfo *result, MsgWorkerSlot *slot)
 {
 	pid_t		pid;
 	MsgWorkerState state;
+	bool		is_stuck = pg_atomic_read_u32(&slot->left_behind) !=
+		pg_atomic_read_u32(&slot->left_behind_seen);
 	TimestampTz started_at;
 	uint64		position = pg_atomic_read_u64(&slot->position);
 	bool		is_gateway = slot->kind == MSG_GATEWAY;
@@ -82,7 +84,7 @@ put_row(ReturnSetInfo *result, MsgWorkerSlot *slot)
 		Int32GetDatum(slot->gateway),
 		Int32GetDatum(slot->number),
 		Int32GetDatum(pid),
-		CStringGetTextDatum(state_name(state)),
+		CStringGetTextDatum(is_stuck ? "stuck" : state_name(state)),
 		TimestampTzGetDatum(started_at),
 		Int64GetDatum(pg_atomic_read_u64(&slot->connections)),
 		Int64GetDatum(pg_atomic_read_u64(&slot->channels)),

@@ -38,6 +38,9 @@ static const unsigned deadline_ms[DEADLINE_KINDS] = {
 	[DEADLINE_WRITE] = 10000
 };
 
+static const char too_many[] = "too many connections";
+
+static void disown(server_conn *conn);
 static void deadline_start(server *srv, deadline *d, deadline_kind kind);
 static void read_head(server_conn *conn, uint8_t *data, size_t len);
 static bool keep_head(server_conn *conn, const uint8_t *data, size_t len);
@@ -71,7 +74,7 @@ conn_new(server *srv)
 	list_init(&conn->writing.link);
 	list_push(&srv->conns, &conn->all);
 	deadline_start(srv, &conn->reading, DEADLINE_HEAD);
-	conn->excess = srv->count++ >= (size_t) srv->config.max_connections;
+	srv->count++;
 	return conn;
 }
 
@@ -80,8 +83,7 @@ conn_free(server_conn *conn)
 {
 	server	   *srv = conn->srv;
 
-	if (conn->user)
-		srv->ops.closed(srv->arg, conn->user);
+	disown(conn);
 	list_remove(&conn->all);
 	list_remove(&conn->due);
 	list_remove(&conn->reading.link);
@@ -93,10 +95,24 @@ conn_free(server_conn *conn)
 	srv->count--;
 }
 
+/* It is none of the owner's any more. */
+static void
+disown(server_conn *conn)
+{
+	server	   *srv = conn->srv;
+
+	if (conn->user == NULL)
+		return;
+	srv->ops.closed(srv->arg, conn->user);
+	conn->user = NULL;
+	srv->open--;
+}
+
 static void
 deadline_start(server *srv, deadline *d, deadline_kind kind)
 {
 	list_remove(&d->link);
+	uv_update_time(&srv->loop);	/* it may not have run for long */
 	d->due = uv_now(&srv->loop) + deadline_ms[kind];
 	list_push(&srv->deadlines[kind], &d->link);
 }
@@ -116,11 +132,38 @@ conn_expire(server *srv)
 			if (d->due > uv_now(&srv->loop))
 				break;
 			list_remove(&d->link);
+			if (kind == DEADLINE_HEAD)
+				srv->ops.refused(srv->arg, 408, "request takes too long");
 			conn_reset(kind == DEADLINE_WRITE ?
 					   list_entry(server_conn, writing, d) :
 					   list_entry(server_conn, reading, d));
 		}
 	}
+}
+
+/*
+ * There are as many connections as there may be.  Whoever has been told to go,
+ * or else has been making up a request for the longest time, goes now: those
+ * that come and ask for nothing must not keep others out.
+ */
+bool
+conn_make_room(server *srv)
+{
+	static const deadline_kind kinds[] = {DEADLINE_CLOSE, DEADLINE_HEAD};
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+	{
+		list_node  *node = list_shift(&srv->deadlines[kinds[i]]);
+
+		if (node == NULL)
+			continue;
+		if (kinds[i] == DEADLINE_HEAD)
+			srv->ops.refused(srv->arg, 503, too_many);
+		conn_reset(list_entry(server_conn, reading.link, node));
+		return true;
+	}
+	srv->ops.refused(srv->arg, 503, too_many);
+	return false;
 }
 
 /*
@@ -217,7 +260,7 @@ serve_request(server_conn *conn, char *head, size_t size)
 		refuse(conn, 426, "WebSocket version 13 is required");
 	else if (upgrade == HTTP_UPGRADE_BAD)
 		refuse(conn, 400, "WebSocket handshake is not valid");
-	else if (conn->excess)
+	else if (srv->open >= (size_t) srv->config.max_connections)
 		send_away(conn, &request, upgrade);
 	else
 	{
@@ -227,7 +270,10 @@ serve_request(server_conn *conn, char *head, size_t size)
 		if (conn->user == NULL)
 			refuse(conn, refusal.status, refusal.error);
 		else
+		{
+			srv->open++;
 			accept_websocket(conn, &request);
+		}
 	}
 }
 
@@ -239,12 +285,14 @@ static void
 send_away(server_conn *conn, const http_request *request,
 		  http_upgrade upgrade)
 {
-	static const char reason[] = "too many connections";
-
 	if (upgrade == HTTP_UPGRADE_NONE)
-		refuse(conn, 503, reason);
-	else if (accept_websocket(conn, request))
-		close_with(conn, WS_CLOSE_TRY_LATER, reason, CONN_CLOSING);
+	{
+		refuse(conn, 503, too_many);
+		return;
+	}
+	conn->srv->ops.refused(conn->srv->arg, 503, too_many);
+	if (accept_websocket(conn, request))
+		close_with(conn, WS_CLOSE_TRY_LATER, too_many, CONN_CLOSING);
 }
 
 static void
@@ -252,6 +300,7 @@ refuse(server_conn *conn, int status, const char *error)
 {
 	char		reply[HTTP_MAX_REPLY];
 
+	conn->srv->ops.refused(conn->srv->arg, status, error);
 	end(conn, reply, http_reply(reply, sizeof(reply), status, error),
 		CONN_DRAINING);
 }
@@ -419,32 +468,35 @@ conn_flush(server_conn *conn)
 static void
 finish(server_conn *conn)
 {
-	server	   *srv = conn->srv;
-
-	if (conn->user)
-	{
-		srv->ops.closed(srv->arg, conn->user);
-		conn->user = NULL;
-	}
-
+	disown(conn);
 	if (conn->state == CONN_LEAVING)
 	{
 		conn_kill(conn);
 		return;
 	}
 	if (conn->state == CONN_DRAINING)
-		shutdown(lws_get_socket_fd(conn->wsi), SHUT_WR);
+		shutdown(conn->fd, SHUT_WR);
 	if (list_is_empty(&conn->reading.link))
-		deadline_start(srv, &conn->reading, DEADLINE_CLOSE);
+		deadline_start(conn->srv, &conn->reading, DEADLINE_CLOSE);
 }
 
 /*
- * Hand bytes to the socket.  False: it is choked, and libwebsockets has kept
- * what did not fit, or it is dead.
+ * Hand bytes to the socket.  As a rule it takes them all, and libwebsockets,
+ * which keeps nothing for it then, need not know.  False: it is choked, and
+ * libwebsockets has kept what did not fit, or it is dead.
  */
 static bool
 write_bytes(server_conn *conn, uint8_t *bytes, size_t len)
 {
+	ssize_t		sent = send(conn->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (sent == (ssize_t) len)
+		return true;
+	if (sent > 0)
+	{
+		bytes += sent;
+		len -= (size_t) sent;
+	}
 	if (lws_write(conn->wsi, bytes, len, LWS_WRITE_RAW) < 0)
 	{
 		conn_kill(conn);
@@ -496,8 +548,7 @@ conn_reset(server_conn *conn)
 {
 	struct linger now = {.l_onoff = 1,.l_linger = 0};
 
-	setsockopt(lws_get_socket_fd(conn->wsi), SOL_SOCKET, SO_LINGER,
-			   &now, sizeof(now));
+	setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 	conn_kill(conn);
 }
 

@@ -47,22 +47,23 @@ typedef enum conn_state
 	CONN_LEAVING				/* our last bytes, and that is all */
 } conn_state;
 
+/* What server_flush() looks at comes first, to be in one cache line. */
 struct server_conn
 {
-	server	   *srv;
-	struct lws *wsi;
+	list_node	due;			/* in server.due: to be looked at */
 	void	   *user;			/* the owner's, while it is open */
-	conn_state	state;
-	bool		excess;			/* above max_connections */
+	uint8_t    *last;			/* bytes that end our side */
+	int			fd;
 	bool		choked;			/* the socket takes no more */
 	bool		ended;			/* the last bytes are written */
 	bool		dead;			/* to be torn down */
+	server	   *srv;
+	conn_state	state;
+	struct lws *wsi;
+	size_t		last_len;
 	list_node	all;
-	list_node	due;			/* in server.due: to be looked at */
 	deadline	reading;
 	deadline	writing;
-	uint8_t    *last;			/* bytes that end our side */
-	size_t		last_len;
 	char	   *head;			/* pieces of a request */
 	size_t		head_len;
 	ws_decoder	ws;
@@ -77,6 +78,7 @@ struct server
 	void	   *arg;
 	server_config config;
 	size_t		count;			/* connections of every state */
+	size_t		open;			/* those that have an owner */
 	list		conns;
 	list		due;
 	list		deadlines[DEADLINE_KINDS];
@@ -93,6 +95,7 @@ extern void conn_flush(server_conn *conn);
 extern void conn_kill(server_conn *conn);
 extern void conn_reset(server_conn *conn);
 extern void conn_expire(server *srv);
+extern bool conn_make_room(server *srv);
 
 /* listen.c: open sockets are handed to accepted(), which owns them then. */
 extern struct listeners *listeners_new(server *srv,

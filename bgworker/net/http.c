@@ -42,6 +42,9 @@ static const http_answer answers[] = {
 static int	parse_request_line(char *line, http_request *request);
 static int	parse_header(char *line, http_header *header);
 static bool is_token(const char *text, size_t len);
+static bool is_repeated(const http_request *request, const char *name);
+static bool lists(const http_request *request, const char *name,
+				  const char *token);
 static bool has_token(const char *list, const char *token);
 static int	hex_value(char c);
 
@@ -88,8 +91,9 @@ http_parse(char *head, size_t size, http_request *request)
 		line = end + 2;
 	}
 
-	if (status == 0 && request->minor > 0 &&
-		http_header_value(request, "host") == NULL)
+	if (status == 0 &&
+		((request->minor > 0 && http_header_value(request, "host") == NULL) ||
+		 is_repeated(request, "host")))
 		return 400;
 	return status;
 }
@@ -164,13 +168,35 @@ http_header_value(const http_request *request, const char *name)
 	return NULL;
 }
 
+/* Does a header that must not come twice do so? */
+static bool
+is_repeated(const http_request *request, const char *name)
+{
+	int			count = 0;
+
+	for (int i = 0; i < request->nheaders; i++)
+		count += strcasecmp(request->headers[i].name, name) == 0;
+	return count > 1;
+}
+
+/* Is token in a header that is a list, perhaps one over several lines? */
+static bool
+lists(const http_request *request, const char *name, const char *token)
+{
+	for (int i = 0; i < request->nheaders; i++)
+		if (strcasecmp(request->headers[i].name, name) == 0 &&
+			has_token(request->headers[i].value, token))
+			return true;
+	return false;
+}
+
 /* Is token in a comma-separated list?  Letter case does not matter. */
 static bool
 has_token(const char *list, const char *token)
 {
 	size_t		len = strlen(token);
 
-	while (list && *list)
+	while (list)
 	{
 		list += strspn(list, ", \t");
 		if (strncasecmp(list, token, len) == 0 &&
@@ -231,13 +257,17 @@ http_wants_upgrade(const http_request *request)
 	const char *length = http_header_value(request, "content-length");
 	char		accept[WS_ACCEPT_SIZE];
 
-	if (!has_token(http_header_value(request, "upgrade"), "websocket"))
+	if (!lists(request, "upgrade", "websocket"))
 		return HTTP_UPGRADE_NONE;
 
+	/* No body, in nobody's reading: frames begin behind the empty line. */
 	if (strcmp(request->method, "GET") != 0 || request->minor < 1 ||
-		!has_token(http_header_value(request, "connection"), "upgrade") ||
+		!lists(request, "connection", "upgrade") ||
 		http_header_value(request, "transfer-encoding") != NULL ||
-		(length != NULL && strcmp(length, "0") != 0))
+		(length != NULL && strcmp(length, "0") != 0) ||
+		is_repeated(request, "content-length") ||
+		is_repeated(request, "sec-websocket-key") ||
+		is_repeated(request, "sec-websocket-version"))
 		return HTTP_UPGRADE_BAD;
 
 	if (version == NULL || strcmp(version, "13") != 0)

@@ -32,6 +32,9 @@
 #define ACCEPTS_A_TURN		64
 #define PAUSE_MS			1000
 
+/* That clients are turned away is said no more often than this. */
+#define COMPLAINT_MS		60000
+
 /* The kernel doubles this; it is all that a stalled reader can cost it. */
 #define SOCKET_BUFFER		65536
 
@@ -53,6 +56,7 @@ struct listeners
 	server	   *srv;
 	void		(*accepted) (server *srv, int fd);
 	int			spare;			/* a descriptor to give up */
+	uint64_t	next_complaint;
 	uv_timer_t	pause;
 	int			count;
 	listener	items[MAX_LISTENERS];
@@ -68,6 +72,7 @@ static void ready(uv_poll_t *poll, int status, int events);
 static bool accept_one(struct listeners *l, int listening);
 static bool drop_one(struct listeners *l, int listening);
 static bool accept_failed(struct listeners *l);
+static void complain(struct listeners *l, const char *line);
 static void pause_listening(struct listeners *l);
 static void resume_listening(uv_timer_t *timer);
 
@@ -297,7 +302,10 @@ drop_one(struct listeners *l, int listening)
 	fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
 	err = errno;
 	if (fd >= 0)
+	{
 		close(fd);
+		complain(l, "no file descriptors are left, clients are turned away");
+	}
 	l->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
 	errno = err;
@@ -316,9 +324,20 @@ accept_failed(struct listeners *l)
 }
 
 static void
+complain(struct listeners *l, const char *line)
+{
+	uint64_t	now = uv_now(&l->srv->loop);
+
+	if (now < l->next_complaint)
+		return;
+	l->next_complaint = now + COMPLAINT_MS;
+	l->srv->ops.log(l->srv->arg, line);
+}
+
+static void
 pause_listening(struct listeners *l)
 {
-	l->srv->ops.log(l->srv->arg, "could not accept connections for a while");
+	complain(l, "could not accept connections for a while");
 	for (int i = 0; i < l->count; i++)
 		uv_poll_stop(&l->items[i].poll);
 	uv_timer_start(&l->pause, resume_listening, PAUSE_MS, 0);

@@ -27,7 +27,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* Connections above max_connections, which are told so and closed. */
+/*
+ * Connections above max_connections: they are told so and closed, or have not
+ * asked for anything yet.
+ */
 #define EXCESS_CONNECTIONS	64
 
 /* For listening sockets, the loop's own descriptors, and libraries. */
@@ -214,7 +217,8 @@ adopt(server *srv, int fd)
 	size_t		most = (size_t) srv->config.max_connections +
 		EXCESS_CONNECTIONS;
 	size_t		before = srv->count;
-	server_conn *conn = before < most ? conn_new(srv) : NULL;
+	server_conn *conn = before < most || conn_make_room(srv) ?
+		conn_new(srv) : NULL;
 
 	if (conn == NULL)
 	{
@@ -242,6 +246,7 @@ serve(struct lws *wsi, enum lws_callback_reasons reason, void *session,
 		case LWS_CALLBACK_RAW_ADOPT:
 			conn = lws_get_opaque_user_data(wsi);
 			conn->wsi = wsi;
+			conn->fd = lws_get_socket_fd(wsi);
 			return 0;
 		case LWS_CALLBACK_RAW_RX:
 			conn = lws_get_opaque_user_data(wsi);
@@ -302,6 +307,23 @@ server_connections(const server *srv)
 	return srv->count;
 }
 
+/*
+ * Connections are many and lie anywhere in memory.  While the kernel works for
+ * one, the next two can be fetched, and what the owner has for the first.
+ */
+static void
+prefetch_due(const server *srv)
+{
+	const server_conn *next;
+
+	if (list_is_empty(&srv->due))
+		return;
+	next = list_entry(server_conn, due, srv->due.next);
+	__builtin_prefetch(next->due.next);
+	__builtin_prefetch(next->user);
+	__builtin_prefetch((const char *) next->user + 64);
+}
+
 void
 server_flush(server *srv)
 {
@@ -311,6 +333,7 @@ server_flush(server *srv)
 	{
 		server_conn *conn = list_entry(server_conn, due, node);
 
+		prefetch_due(srv);
 		conn_flush(conn);
 		if (conn->dead)
 			lws_set_timeout(conn->wsi, PENDING_TIMEOUT_USER_OK,

@@ -29,7 +29,7 @@ typedef struct server_conn server_conn;
 typedef struct server_refusal
 {
 	int			status;			/* of HTTP */
-	const char *error;			/* needs no escaping in JSON */
+	const char *error;			/* lasts, and needs no escaping in JSON */
 } server_refusal;
 
 typedef struct server_ops
@@ -52,6 +52,12 @@ typedef struct server_ops
 
 	/* The connection is no longer open; user is not used again. */
 	void		(*closed) (void *arg, void *user);
+
+	/*
+	 * Somebody was turned away before there was a WebSocket, with a status of
+	 * HTTP; error is a text of ours that lasts.
+	 */
+	void		(*refused) (void *arg, int status, const char *error);
 
 	/* One line for the log; never holds anything that a client sent. */
 	void		(*log) (void *arg, const char *line);

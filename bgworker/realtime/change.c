@@ -28,7 +28,7 @@ record_set(record *r, const char *text, size_t len)
 	for (int i = 0; i < r->nfields; i++)
 		json_decref(r->fields[i].parsed);
 	r->nfields = 0;
-	r->scanned = false;
+	r->scanned = r->failed = false;
 	r->text = (span) {text, len};
 }
 
@@ -63,8 +63,7 @@ record_grow(record *r)
 	return true;
 }
 
-/* Take the record apart, once.  Short of memory it has fewer fields, and a
- * filter on a missing one lets nothing pass. */
+/* Take the record apart, once. */
 static void
 record_scan(record *r)
 {
@@ -80,7 +79,10 @@ record_scan(record *r)
 	while (scan_next(&s, &key, &value))
 	{
 		if (r->nfields == r->size && !record_grow(r))
+		{
+			r->failed = true;
 			return;
+		}
 		r->fields[r->nfields++] = (field) {key, value, NULL, false};
 	}
 }
@@ -97,6 +99,12 @@ change_field(change *c, span key)
 			return &r->fields[i];
 	}
 	return NULL;
+}
+
+bool
+change_failed(const change *c)
+{
+	return c->new.failed || c->old.failed;
 }
 
 const json_t *
@@ -171,6 +179,7 @@ render_record(record *r, const projection *p, const char *key, buf *out)
 		return;
 	}
 	record_scan(r);
+	out->failed |= r->failed;
 	buf_text(out, "{");
 	for (int i = 0; i < r->nfields; i++)
 	{

@@ -29,6 +29,7 @@ typedef struct record
 {
 	span		text;
 	bool		scanned;
+	bool		failed;			/* there was no memory to scan all of it */
 	int			nfields;
 	int			size;
 	field	   *fields;
@@ -52,6 +53,9 @@ extern void change_set(change *c, const event_header *e, const table *t);
 
 /* A field of the record that filters speak of; NULL: not there. */
 extern field *change_field(change *c, span key);
+
+/* There was no memory for all fields: what filters said cannot be relied on. */
+extern bool change_failed(const change *c);
 
 /* The value parsed, kept for the next who asks; NULL: no JSON, no memory. */
 extern const json_t *field_parsed(field *f);

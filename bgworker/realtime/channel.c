@@ -6,7 +6,13 @@
  * A join that asks for changes is answered when nothing committed from then
  * on can be missed: the stream of events runs and the user's memberships are
  * in memory.  Until then the channel waits, with its reply in hand, in the
- * hub's list or in its user's; channel_settle() moves it along.
+ * hub's list or in its user's; channel_settle() moves it along.  The same
+ * holds for a topic that belongs to a conversation, because broadcast and
+ * presence are for its members.
+ *
+ * A join that insists on being a member (a private channel, or presence) and
+ * is not waits once more: a client may join a moment after the commit that let
+ * it in, and before that has come here.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,6 +24,9 @@
 /* A join is refused when it has waited so long; clients wait 10 seconds. */
 #define JOIN_LIMIT			7	/* seconds */
 
+/* Who is no member may become one within this time; a second more or less. */
+#define DENIED_LIMIT		2
+
 #define TEXT(s)		(s), strlen(s)
 
 /* ----------
@@ -25,13 +34,20 @@
  * ----------
  */
 
-static void
+void
 channel_reply(channel *ch, const char *ref, const char *status,
 			  const char *response)
 {
 	conn_send(ch->conn, message_reply(ch->conn->vsn, ch->join_ref, ref,
 									  ch->topic, ch->topic_len,
 									  status, response));
+}
+
+void
+channel_error(channel *ch, const char *ref, const char *reason)
+{
+	conn_send(ch->conn, message_error(ch->conn->vsn, ch->join_ref, ref,
+									  ch->topic, ch->topic_len, reason));
 }
 
 /* phx_close; to have an effect it must carry the join's ref. */
@@ -121,7 +137,8 @@ channel_subscribe(channel *ch)
 void
 channel_take_back(const channel *ch, const uint8_t *room_id)
 {
-	queue_drop(&ch->conn->queue, &(queue_choice) {ch, room_id, 0});
+	queue_drop(&ch->conn->queue,
+			   &(queue_choice) {.owner = ch, .room = room_id});
 }
 
 /*
@@ -136,6 +153,8 @@ channel_unsubscribe(channel *ch)
 	ch->live = false;
 	channel_take_back(ch, NULL);
 	list_remove(&ch->in_waiting);
+	presence_leave(ch);
+	venue_leave(ch);
 	for (int i = 0; i < ch->nbindings; i++)
 	{
 		binding    *b = &ch->bindings[i];
@@ -174,6 +193,10 @@ channel_answer(channel *ch)
 		conn_send(ch->conn, ch->close_replaced);
 		ch->close_replaced = NULL;
 	}
+	if (ch->problem != NULL)
+		channel_system(ch, "postgres_changes", "error", ch->problem);
+	free(ch->problem);
+	ch->problem = NULL;
 	channel_watch_token(ch);
 }
 
@@ -200,31 +223,74 @@ channel_has_user(channel *ch)
 	return false;
 }
 
-/* Go on with a channel as far as it can go now. */
+/* Is the channel what it asked to be, as far as memberships go? */
+static bool
+channel_is_admitted(channel *ch)
+{
+	if ((!ch->private && !ch->presence) || venue_admits(ch))
+		return true;
+	list_push(&ch->conn->hub->denied, &ch->in_waiting);
+	timer_start(&ch->conn->hub->wheel, &ch->timer,
+				ch->conn->hub->now + DENIED_LIMIT);
+	return false;
+}
+
+/* Go on with a channel as far as it can go now; it stays, in any case. */
 void
 channel_settle(channel *ch)
 {
 	hub		   *h = ch->conn->hub;
+	uint8_t		room_id[UUID_SIZE];
+	bool		for_changes = ch->nbindings > 0;
+	bool		for_user = ch->identity.kind == IDENTITY_USER &&
+		(for_changes || topic_room(ch->topic, ch->topic_len, room_id));
 
-	if (ch->nbindings == 0)
-	{
-		channel_answer(ch);
-		return;
-	}
-	if (!h->live)
+	if (!h->live && (for_changes || for_user))
 	{
 		list_push(&h->waiting, &ch->in_waiting);
 		return;
 	}
-	if (ch->identity.kind == IDENTITY_USER && !channel_has_user(ch))
+	if (for_user && !channel_has_user(ch))
 		return;
-	if (!channel_subscribe(ch))
+	if (!venue_enter(ch))
+	{
+		conn_cut(ch->conn, HUB_CLOSE_TRY_LATER, "out of memory");
+		return;
+	}
+	if (!channel_is_admitted(ch))
+		return;
+	if (for_changes && !channel_subscribe(ch))
 	{
 		conn_cut(ch->conn, HUB_CLOSE_TRY_LATER, "out of memory");
 		return;
 	}
 	channel_answer(ch);
-	channel_system(ch, "postgres_changes", "ok", "Subscribed to PostgreSQL");
+	ch->joined = true;
+	attendance_inform(ch);
+	if (for_changes)
+		channel_system(ch, "postgres_changes", "ok",
+					   "Subscribed to PostgreSQL");
+}
+
+/* The channel's user has become a member of its conversation. */
+void
+channel_seated(channel *ch)
+{
+	if (ch->joined)
+		attendance_inform(ch);
+	else if (!list_is_empty(&ch->in_waiting))
+	{
+		list_remove(&ch->in_waiting);
+		channel_settle(ch);
+	}
+}
+
+/* .. or is none any more.  The channel stays, and may be seated again. */
+void
+channel_unseated(channel *ch)
+{
+	presence_leave(ch);
+	attendance_withdraw(ch);
 }
 
 /* What the channel waits for does not come. */
@@ -248,14 +314,31 @@ channel_refuse(channel *ch, const char *reason)
 	channel_drop(ch);
 }
 
-/* The time limit of a channel that waits, or its token's end. */
+/* The time limit of a channel that waits. */
+static void
+channel_give_up(channel *ch)
+{
+	buf			reason;
+
+	if (ch->venue == NULL)
+	{
+		channel_refuse(ch, NOT_READY);
+		return;
+	}
+	buf_init(&reason);
+	venue_reason(&reason, ch->topic, ch->topic_len);
+	channel_refuse(ch, buf_string(&reason));
+	buf_free(&reason);
+}
+
+/* .. or its token's end. */
 static void
 channel_fire(timer *t, int64_t now_s)
 {
 	channel    *ch = list_entry(channel, timer, t);
 
 	if (!list_is_empty(&ch->in_waiting))
-		channel_refuse(ch, NOT_READY);
+		channel_give_up(ch);
 	else if (identity_expired(&ch->identity, now_s))
 		channel_end_for_token(ch, TOKEN_EXPIRED, now_s - ch->identity.exp);
 	else
@@ -302,8 +385,12 @@ channel_new(hub_conn *conn, const message *m, const identity *identity)
 	ch->topic_hash = seeded_hash(&conn->hub->seed, ch->topic, ch->topic_len);
 	ch->conn = conn;
 	ch->identity = *identity;
+	ch->number = ++conn->hub->next_channel;
 	list_init(&ch->in_user);
 	list_init(&ch->in_waiting);
+	list_init(&ch->in_venue);
+	list_init(&ch->in_seat);
+	list_init(&ch->in_behind);
 	timer_init(&ch->timer, channel_fire);
 	timer_start(&conn->hub->wheel, &ch->timer, conn->hub->now + JOIN_LIMIT);
 	list_push(&conn->channels, &ch->in_conn);
@@ -334,6 +421,8 @@ channel_drop(channel *ch)
 	ch->conn->hub->stats.channels--;
 	frame_unref(ch->reply);
 	frame_unref(ch->close_replaced);
+	free(ch->problem);
+	free(ch->key);
 	free(ch);
 }
 
@@ -427,12 +516,10 @@ channel_receive(hub_conn *conn, const message *m)
 									  m->topic_len, "unmatched topic"));
 	else if (strcmp(m->event, "access_token") == 0)
 		channel_set_token(ch, m->payload);
-	else if (strcmp(m->event, "presence") == 0 ||
-			 strcmp(m->event, "broadcast") == 0)
-		conn_send(conn, message_error(conn->vsn, ch->join_ref, m->ref,
-									  m->topic, m->topic_len,
-									  "NotAvailable: this server has neither "
-									  "broadcast nor presence"));
+	else if (strcmp(m->event, "presence") == 0)
+		presence_receive(ch, m);
+	else if (strcmp(m->event, "broadcast") == 0)
+		broadcast_receive(ch, m);
 
 	/* Anything else gets no answer. */
 }

@@ -6,6 +6,8 @@
  * A frame that cannot be queued, for lack of memory or because the reader is
  * too slow, must not be left out silently: the connection is cut with a code
  * that asks the client to come back, and the tables have what it missed.
+ * Broadcast and presence are not in the tables: they get half of the queue,
+ * and before a reader is cut, what waits of them is dropped.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,10 +22,6 @@
  */
 #define REFUSAL_DELAY		1	/* seconds, at least */
 #define REFUSAL_MAX			100 /* a connection; further ones get none */
-
-/* Joins: this many at once, and then one more each tenth of a second. */
-#define JOIN_BURST			100
-#define JOIN_INTERVAL_MS	100
 
 typedef struct refusal
 {
@@ -43,40 +41,64 @@ static bool
 overflows(const hub_conn *conn, const frame *f)
 {
 	size_t		waiting = queue_bytes(&conn->queue);
+	size_t		most = conn->hub->config.max_queue_bytes;
 
-	return f != NULL && waiting > 0 &&
-		waiting + f->len > conn->hub->config.max_queue_bytes;
+	if (f == NULL || waiting == 0)
+		return false;
+	return waiting + f->len > (f->ephemeral ? most / 2 : most);
 }
 
-/* Queue a frame; NULL stands for one that there was no memory for. */
-void
+/* Make room by dropping what nobody needs. */
+static void
+evict(hub_conn *conn)
+{
+	uint32_t	n = queue_drop(&conn->queue,
+							   &(queue_choice) {.ephemeral = true});
+
+	conn->hub->stats.dropped += n;
+	if (n == 0)
+		return;
+	list_foreach(node, &conn->channels)
+		attendance_missed(list_entry(channel, in_conn, node));
+}
+
+/*
+ * Queue a frame; NULL stands for one that there was no memory for.  False:
+ * the connection was cut for it, or the frame is ephemeral and was dropped.
+ */
+bool
 conn_push(hub_conn *conn, frame *f, const channel *owner)
 {
 	hub		   *h = conn->hub;
-	size_t		waiting = queue_bytes(&conn->queue);
+	bool		was_empty;
 
 	if (conn->cut)
-		return;
-
+		return false;
 	if (overflows(conn, f))
-	{
 		h->ops.drain(h->arg, conn);
-		waiting = queue_bytes(&conn->queue);
+	if (overflows(conn, f) && f->ephemeral)
+	{
+		h->stats.dropped++;
+		return false;
 	}
+	if (overflows(conn, f))
+		evict(conn);
 	if (overflows(conn, f))
 	{
 		h->stats.slow_readers++;
 		conn_cut(conn, HUB_CLOSE_TRY_LATER, "reader too slow");
-		return;
+		return false;
 	}
+	was_empty = queue_bytes(&conn->queue) == 0;
 	if (f == NULL || !queue_push(&conn->queue, f, owner))
 	{
 		conn_cut(conn, HUB_CLOSE_TRY_LATER, "out of memory");
-		return;
+		return false;
 	}
 	h->stats.frames++;
-	if (waiting == 0)
+	if (was_empty)
 		h->ops.dirty(h->arg, conn);
+	return true;
 }
 
 /* The same for a frame that nobody else gets. */
@@ -141,21 +163,22 @@ conn_refuse(hub_conn *conn, frame *f)
 }
 
 /*
- * joins_until is the time, in milliseconds, until which the joins made so far
- * use up the connection's share.
+ * May there be one more of something that is allowed burst times at once, and
+ * then once in an interval?  *until is the time, in milliseconds, until which
+ * those so far use up the share.
  */
 bool
-conn_may_join(hub_conn *conn)
+conn_spend(const hub *h, int64_t *until, int burst, int interval_ms)
 {
-	int64_t		now = conn->hub->now * 1000;
-	int64_t		end = now + JOIN_BURST * JOIN_INTERVAL_MS;
+	int64_t		now = h->now_us / 1000;
+	int64_t		end = now + (int64_t) burst * interval_ms;
 
 	/* Long past, or from before the clock was set back. */
-	if (conn->joins_until < now || conn->joins_until > end)
-		conn->joins_until = now;
-	if (conn->joins_until + JOIN_INTERVAL_MS > end)
+	if (*until < now || *until > end)
+		*until = now;
+	if (*until + interval_ms > end)
 		return false;
-	conn->joins_until += JOIN_INTERVAL_MS;
+	*until += interval_ms;
 	return true;
 }
 
@@ -184,7 +207,7 @@ hub_conn_open(hub *h, void *socket, int vsn, const token_claims *claims,
 
 	if (conn == NULL)
 		return NULL;
-	h->now = now / 1000000;
+	hub_set_time(h, now);
 	conn->hub = h;
 	conn->socket = socket;
 	conn->vsn = vsn == 2 ? 2 : 1;
@@ -223,7 +246,12 @@ conn_empty(hub_conn *conn)
 	while (!list_is_empty(&conn->refusals))
 		refusal_free(list_entry(refusal, in_conn, conn->refusals.next));
 	while (!list_is_empty(&conn->channels))
-		channel_drop(list_entry(channel, in_conn, conn->channels.next));
+	{
+		channel    *ch = list_entry(channel, in_conn, conn->channels.next);
+
+		presence_linger(ch);
+		channel_drop(ch);
+	}
 }
 
 void
@@ -258,7 +286,7 @@ hub_conn_receive(hub_conn *conn, bool binary, const char *data, size_t len,
 	hub		   *h = conn->hub;
 	message		m;
 
-	h->now = now / 1000000;
+	hub_set_time(h, now);
 	if (conn->cut)
 		return;
 	conn->last_seen = h->now;

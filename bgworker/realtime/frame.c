@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * frame.c
- *	  RFC 6455 text frames as a server writes them.
+ *	  RFC 6455 frames as a server writes them.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,16 +11,17 @@
 #include <string.h>
 
 #define FRAME_FIN_TEXT		0x81
+#define FRAME_FIN_BINARY	0x82
 #define FRAME_LEN_16		126
 #define FRAME_LEN_64		127
 #define FRAME_MAX_HEADER	10
 
 static size_t
-frame_header(uint8_t *header, size_t len)
+frame_header(uint8_t *header, uint8_t opcode, size_t len)
 {
 	int			width;
 
-	header[0] = FRAME_FIN_TEXT;
+	header[0] = opcode;
 	if (len < FRAME_LEN_16)
 	{
 		header[1] = (uint8_t) len;
@@ -33,8 +34,8 @@ frame_header(uint8_t *header, size_t len)
 	return 2 + (size_t) width;
 }
 
-frame *
-frame_parts(const frame_part *parts, int nparts)
+static frame *
+frame_new(uint8_t opcode, const frame_part *parts, int nparts)
 {
 	uint8_t		header[FRAME_MAX_HEADER];
 	size_t		len = 0;
@@ -45,11 +46,12 @@ frame_parts(const frame_part *parts, int nparts)
 		len += parts[i].len;
 	if (len > UINT32_MAX - FRAME_MAX_HEADER)
 		return NULL;
-	at = frame_header(header, len);
+	at = frame_header(header, opcode, len);
 	f = malloc(sizeof(frame) + at + len);
 	if (f == NULL)
 		return NULL;
 	f->refs = 1;
+	f->ephemeral = false;
 	f->len = (uint32_t) (at + len);
 	memset(f->room, 0, sizeof(f->room));
 	f->seq = 0;
@@ -61,6 +63,18 @@ frame_parts(const frame_part *parts, int nparts)
 		at += parts[i].len;
 	}
 	return f;
+}
+
+frame *
+frame_parts(const frame_part *parts, int nparts)
+{
+	return frame_new(FRAME_FIN_TEXT, parts, nparts);
+}
+
+frame *
+frame_binary(const frame_part *parts, int nparts)
+{
+	return frame_new(FRAME_FIN_BINARY, parts, nparts);
 }
 
 frame *

@@ -17,7 +17,25 @@ hub_init_maps(hub *h)
 		map_init(&h->rooms, UUID_SIZE, &h->seed) &&
 		map_init(&h->seats, 2 * UUID_SIZE, &h->seed) &&
 		map_init(&h->loads, sizeof(uint64_t), &h->seed) &&
-		map_init(&h->projections, PROJECTION_KEY_SIZE, &h->seed);
+		map_init(&h->projections, PROJECTION_KEY_SIZE, &h->seed) &&
+		map_init(&h->venues, 2 * sizeof(uint64_t), &h->seed) &&
+		map_init(&h->attendees, 2 * sizeof(uint64_t), &h->seed) &&
+		map_init(&h->metas, 2 * sizeof(uint64_t), &h->seed) &&
+		map_init(&h->own, sizeof(uint64_t), &h->seed);
+}
+
+/*
+ * Numbers of channels and of what they track are unlike those of other
+ * gateways, and of this one's earlier lives.
+ */
+static void
+hub_init_numbers(hub *h)
+{
+	hash_seed	start;
+
+	hash_seed_init(&start);
+	h->next_channel = start.k0;
+	h->next_ref = start.k1;
 }
 
 hub *
@@ -30,6 +48,7 @@ hub_new(const hub_config *config, const hub_ops *ops, void *arg)
 	h->ops = *ops;
 	h->arg = arg;
 	hash_seed_init(&h->seed);
+	hub_init_numbers(h);
 	wheel_init(&h->wheel);
 	list_init(&h->conns);
 	list_init(&h->cut);
@@ -38,6 +57,13 @@ hub_new(const hub_config *config, const hub_ops *ops, void *arg)
 	list_init(&h->bindings);
 	list_init(&h->unasked);
 	list_init(&h->lost);
+	list_init(&h->denied);
+	list_init(&h->behind);
+	list_init(&h->outbox);
+	list_init(&h->tracked);
+	list_init(&h->lingering);
+	list_init(&h->all_metas);
+	list_init(&h->changed);
 	hub_set_config(h, config);
 	h->route = route_new();
 	if (h->route == NULL || !hub_init_maps(h))
@@ -61,6 +87,9 @@ hub_free(hub *h)
 	hub_close_all(&h->conns);
 	hub_close_all(&h->cut);
 	hub_close_all(&h->closed);
+	presence_free(h);
+	attendance_free(h);
+	signal_free(h);
 	for (int i = 0; i < EVENT_TABLES; i++)
 		table_free(h->tables[i]);
 	route_free(h->route);
@@ -69,6 +98,10 @@ hub_free(hub *h)
 	map_free(&h->seats);
 	map_free(&h->loads);
 	map_free(&h->projections);
+	map_free(&h->venues);
+	map_free(&h->attendees);
+	map_free(&h->metas);
+	map_free(&h->own);
 	free(h);
 }
 
@@ -232,11 +265,40 @@ hub_reset(hub *h, int code, const char *reason)
 	hub_reap(h);
 }
 
+/* ----------
+ * Time
+ * ----------
+ */
+
+void
+hub_set_time(hub *h, int64_t now)
+{
+	h->now = now / 1000000;
+	h->now_us = now;
+}
+
 void
 hub_tick(hub *h, int64_t now)
 {
-	h->now = now / 1000000;
+	hub_set_time(h, now);
 	wheel_turn(&h->wheel, h->now);
+
+	/* Or was the clock set back? */
+	if (h->flush_due != 0 &&
+		(h->flush_due <= now || h->flush_due > now + 1000000))
+		attendance_flush(h);
+	attendance_catch_up(h);
 	membership_ask(h);
 	hub_reap(h);
+}
+
+int64_t
+hub_next_tick(const hub *h)
+{
+	int64_t		second = (h->wheel.now + 1) * 1000000;
+
+	if (h->stats.connections == 0 && list_is_empty(&h->lingering) &&
+		h->flush_due == 0)
+		return 0;
+	return h->flush_due != 0 && h->flush_due < second ? h->flush_due : second;
 }

@@ -9,8 +9,9 @@
  *	 - opens and closes connections and passes on what they received,
  *	 - passes on the events out of the WAL, in commit order,
  *	 - answers the hub's questions about the tables (hub_ops.load_user),
+ *	 - takes signals from here to the hubs of all gateways,
  *	 - writes the queues of the connections that became dirty, and
- *	 - calls hub_tick() once a second while there are connections.
+ *	 - calls hub_tick() when hub_next_tick() says.
  *
  * Nothing here blocks, raises an error of the server's, or calls into
  * PostgreSQL; the #error below keeps it so.
@@ -79,6 +80,9 @@ typedef struct hub_config
 	int			max_channels;	/* per connection (100) */
 	int			max_bindings;	/* per channel (100) */
 	int			idle_timeout;	/* seconds without a client frame (90) */
+	int			gateway;		/* number of this one among all */
+	int			presence_grace; /* seconds that a lost connection is present */
+	bool		public_channels;	/* topics that are no conversation's */
 	const token_keys *keys;		/* may be replaced by hub_set_config */
 } hub_config;
 
@@ -90,6 +94,9 @@ typedef struct hub_stats
 	uint64_t	events;			/* routed */
 	uint64_t	frames;			/* queued */
 	uint64_t	slow_readers;	/* cut at max_queue_bytes */
+	uint64_t	signals;		/* taken */
+	uint64_t	dropped;		/* frames of broadcast and presence that slow
+								 * readers did not get */
 } hub_stats;
 
 /* now is in microseconds since 1970 in every call that takes it. */
@@ -158,7 +165,24 @@ extern void hub_set_live(hub *h, bool live);
  */
 extern void hub_reset(hub *h, int code, const char *reason);
 
-/* Expired tokens, idle connections. */
+/*
+ * Broadcast and presence (signals.h).  What hub_outgoing() returns is the next
+ * signal that all hubs are to get by hub_signal(), this one included, all in
+ * the same order; NULL: there is none.  It stays the same until hub_sent()
+ * says that it is on its way.  When some that were on their way may be lost,
+ * hub_relink() makes good for them.  The shell has checked a signal by
+ * signal_valid().
+ */
+extern const void *hub_outgoing(hub *h, size_t *size);
+extern void hub_sent(hub *h);
+extern void hub_relink(hub *h);
+extern void hub_signal(hub *h, const void *data, size_t len, int64_t now);
+
+/*
+ * Expired tokens, idle connections, changes of presence.  It may be called at
+ * any time; hub_next_tick() tells when it must be, 0: never.
+ */
 extern void hub_tick(hub *h, int64_t now);
+extern int64_t hub_next_tick(const hub *h);
 
 #endif							/* OPENHR_MSG_HUB_H */

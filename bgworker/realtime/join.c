@@ -17,6 +17,20 @@
 #define MAX_TOPIC			255 /* bytes */
 #define MAX_CONN_BINDINGS	1000	/* of all of a connection's channels */
 
+/* This many at once, and then one more each tenth of a second. */
+#define JOIN_BURST			100
+#define JOIN_INTERVAL_MS	100
+
+/* What a join asks for beside changes. */
+typedef struct join_options
+{
+	bool		private;
+	bool		self;
+	bool		ack;
+	bool		presence;
+	const char *key;			/* of the message, or NULL */
+} join_options;
+
 /* Whom a join speaks for.  False: problem tells. */
 static bool
 join_identify(hub_conn *conn, const message *m, identity *identity,
@@ -52,7 +66,7 @@ join_limit(hub_conn *conn, const message *m, size_t nbindings)
 		return "unmatched topic";
 	if (m->topic_len == MESSAGE_PREFIX_LEN)
 		return "TopicNameRequired: You must provide a topic name";
-	if (!conn_may_join(conn))
+	if (!conn_spend(h, &conn->joins_until, JOIN_BURST, JOIN_INTERVAL_MS))
 		return "ClientJoinRateLimitReached: Too many joins per second";
 	if (conn->nchannels >= h->config.max_channels)
 		return "ChannelRateLimitReached: Too many channels";
@@ -64,9 +78,58 @@ join_limit(hub_conn *conn, const message *m, size_t nbindings)
 	return NULL;
 }
 
+/* Booleans may also come as text. */
+static bool
+is_true(const json_t *value)
+{
+	const char *text = json_string_value(value);
+
+	return json_is_true(value) || (text != NULL && strcmp(text, "true") == 0);
+}
+
+/* What a join asks for beside changes. */
+static void
+join_read(const message *m, join_options *options)
+{
+	const json_t *config = json_object_get(m->payload, "config");
+	const json_t *broadcast = json_object_get(config, "broadcast");
+	const json_t *presence = json_object_get(config, "presence");
+	const char *key = json_string_value(json_object_get(presence, "key"));
+
+	options->private = is_true(json_object_get(config, "private"));
+	options->self = is_true(json_object_get(broadcast, "self"));
+	options->ack = is_true(json_object_get(broadcast, "ack"));
+	options->presence = is_true(json_object_get(presence, "enabled"));
+	options->key = key != NULL && key[0] != '\0' ? key : NULL;
+}
+
+/*
+ * May somebody be there in the way that was asked for?  (Whether a member's
+ * conversation lets her is seen later.)
+ */
+static bool
+join_is_open(hub_conn *conn, const message *m, const identity *identity,
+			 const join_options *options, buf *problem)
+{
+	const char *bad_key = NULL;
+
+	if ((options->private || options->presence) &&
+		venue_is_closed(conn->hub, identity, options->private, m->topic,
+						m->topic_len))
+	{
+		venue_reason(problem, m->topic, m->topic_len);
+		return false;
+	}
+	if (options->presence && options->key != NULL)
+		bad_key = presence_key_problem(identity, options->key);
+	if (bad_key != NULL)
+		buf_text(problem, bad_key);
+	return bad_key == NULL;
+}
+
 static bool
 join_is_allowed(hub_conn *conn, const message *m, size_t nbindings,
-				identity *identity, buf *problem)
+				const join_options *options, identity *identity, buf *problem)
 {
 	const char *limit = join_limit(conn, m, nbindings);
 
@@ -75,7 +138,8 @@ join_is_allowed(hub_conn *conn, const message *m, size_t nbindings,
 		buf_text(problem, limit);
 		return false;
 	}
-	return join_identify(conn, m, identity, problem);
+	return join_identify(conn, m, identity, problem) &&
+		join_is_open(conn, m, identity, options, problem);
 }
 
 /* One item of the reply: the client's own, with an id. */
@@ -136,15 +200,6 @@ join_bind(channel *ch, const json_t *changes, size_t nbindings, buf *reply,
 	buf_text(reply, "]}");
 }
 
-/* Booleans may also come as text. */
-static bool
-is_true(const json_t *value)
-{
-	const char *text = json_string_value(value);
-
-	return json_is_true(value) || (text != NULL && strcmp(text, "true") == 0);
-}
-
 /* The subscription cannot be: the channel is there without it. */
 static void
 join_without_changes(channel *ch, const json_t *config, const char *problem)
@@ -156,8 +211,8 @@ join_without_changes(channel *ch, const json_t *config, const char *problem)
 	channel_clear_bindings(ch);
 	if (!is_true(json_object_get(options, "wait")))
 	{
+		ch->problem = strdup(problem);
 		channel_settle(ch);
-		channel_system(ch, "postgres_changes", "error", problem);
 		return;
 	}
 	buf_init(&reason);
@@ -192,6 +247,28 @@ join_set_up(channel *ch, const message *m, size_t nbindings)
 	buf_free(&problem);
 }
 
+/* The channel, as it was asked for; NULL: no memory. */
+static channel *
+join_make(hub_conn *conn, const message *m, const identity *identity,
+		  const join_options *options)
+{
+	channel    *ch = channel_new(conn, m, identity);
+
+	if (ch == NULL)
+		return NULL;
+	ch->private = options->private;
+	ch->self = options->self;
+	ch->ack = options->ack;
+	ch->presence = options->presence;
+	if (options->key == NULL)
+		return ch;
+	ch->key = strdup(options->key);
+	if (ch->key != NULL)
+		return ch;
+	channel_drop(ch);
+	return NULL;
+}
+
 static size_t
 count_bindings(const message *m)
 {
@@ -213,6 +290,7 @@ channel_join(hub_conn *conn, const message *m)
 	channel    *ch = NULL;
 	frame	   *close_old = NULL;
 	size_t		nbindings = count_bindings(m);
+	join_options options;
 	identity	identity;
 	buf			problem;
 
@@ -220,12 +298,14 @@ channel_join(hub_conn *conn, const message *m)
 	if (old != NULL)
 	{
 		close_old = channel_close_frame(old);
+		presence_linger(old);
 		channel_drop(old);
 	}
+	join_read(m, &options);
 	buf_init(&problem);
-	if (join_is_allowed(conn, m, nbindings, &identity, &problem))
+	if (join_is_allowed(conn, m, nbindings, &options, &identity, &problem))
 	{
-		ch = channel_new(conn, m, &identity);
+		ch = join_make(conn, m, &identity, &options);
 		if (ch == NULL)
 			conn_cut(conn, HUB_CLOSE_TRY_LATER, "out of memory");
 	}

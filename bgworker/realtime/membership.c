@@ -65,6 +65,7 @@ seat_get(user *u, const uint8_t *room_id)
 	s->user = u;
 	list_init(&s->in_room);
 	list_init(&s->bindings);
+	list_init(&s->channels);
 	list_push(&u->seats, &s->in_user);
 	map_put(&h->seats, &s->entry);
 	return s;
@@ -111,7 +112,8 @@ seat_leave_room(seat *s)
 void
 seat_free_if_idle(seat *s)
 {
-	if (s->room != NULL || !list_is_empty(&s->bindings))
+	if (s->room != NULL || !list_is_empty(&s->bindings) ||
+		!list_is_empty(&s->channels))
 		return;
 	list_remove(&s->in_user);
 	map_remove(&s->user->hub->seats, &s->entry);
@@ -145,6 +147,8 @@ seat_join(user *u, const uint8_t *room_id, uint64_t commit_lsn)
 	list_push(&r->members, &s->in_room);
 	if (list_is_empty(&r->lost))
 		list_remove(&r->in_lost);
+	list_foreach(node, &s->channels)
+		channel_seated(list_entry(channel, in_seat, node));
 	return true;
 }
 
@@ -176,6 +180,8 @@ seat_lose(user *u, const uint8_t *room_id, uint64_t commit_lsn)
 
 	if (s == NULL || !s->member)
 		return;
+	list_foreach(node, &s->channels)
+		channel_unseated(list_entry(channel, in_seat, node));
 	if (s->since == commit_lsn)
 	{
 		seat_leave(s);
@@ -536,6 +542,8 @@ membership_apply(hub *h, const event_header *e)
 	if (e->table != EVENT_PARTICIPANTS ||
 		(e->action != EVENT_INSERT && e->action != EVENT_DELETE))
 		return;
+	if (e->action == EVENT_DELETE)
+		presence_removed(h, e->conversation_id, e->profile_id);
 	u = map_get(&h->users, e->profile_id);
 	if (u == NULL)
 		return;

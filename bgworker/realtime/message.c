@@ -20,6 +20,10 @@
 
 /* Its header: kind, lengths of four strings and of the metadata, encoding. */
 #define BINARY_HEADER_SIZE		7
+#define BINARY_NAME_LEN			4
+#define BINARY_METADATA_LEN		5
+#define BINARY_ENCODING			6
+#define ENCODING_RAW			0
 
 static bool
 ref_set(char *ref, const json_t *value)
@@ -82,6 +86,7 @@ message_from_object(message *m)
 bool
 message_parse(message *m, int vsn, const char *data, size_t len)
 {
+	m->binary = false;
 	m->root = json_loadb(data, len, 0, NULL);
 	if (m->root == NULL)
 		return false;
@@ -106,43 +111,53 @@ binary_string(const char **p, size_t len)
 	return value;
 }
 
+/* join_ref, ref, topic and the broadcast's event of a binary frame. */
+static bool
+binary_strings(message *m, const uint8_t *header, const char *p)
+{
+	m->root = json_array();
+	for (int i = 1; i <= BINARY_NAME_LEN; i++)
+	{
+		/* json_array_append_new() refuses a NULL, whatever its reason. */
+		if (json_array_append_new(m->root, binary_string(&p, header[i])) != 0)
+			return false;
+	}
+	return json_array_append_new(m->root, json_string("broadcast")) == 0 &&
+		message_fill(m, json_array_get(m->root, 0),
+					 json_array_get(m->root, 1), json_array_get(m->root, 2),
+					 json_array_get(m->root, 4));
+}
+
 /*
- * The one binary frame that clients send: a broadcast.  What it carries is
- * not read; the sender learns from the reply to the message's ref.
+ * The one binary frame that clients send: a broadcast.  Its metadata is not
+ * read.
  */
 bool
 message_parse_binary(message *m, int vsn, const char *data, size_t len)
 {
 	const uint8_t *header = (const uint8_t *) data;
-	const char *p = data + BINARY_HEADER_SIZE;
 	size_t		need = BINARY_HEADER_SIZE;
 
 	if (vsn != 2 || len < need || header[0] != BINARY_BROADCAST_PUSH)
 		return false;
-	for (int i = 1; i <= 5; i++)
+	for (int i = 1; i <= BINARY_METADATA_LEN; i++)
 		need += header[i];
 	if (len < need)
 		return false;
-
-	m->root = json_array();
-	for (int i = 1; i <= 3; i++)
-	{
-		/* json_array_append_new() refuses a NULL, whatever its reason. */
-		if (json_array_append_new(m->root, binary_string(&p, header[i])) != 0)
-		{
-			message_free(m);
-			return false;
-		}
-	}
-	if (json_array_append_new(m->root, json_string("broadcast")) != 0 ||
-		!message_fill(m, json_array_get(m->root, 0),
-					  json_array_get(m->root, 1), json_array_get(m->root, 2),
-					  json_array_get(m->root, 3)))
+	if (!binary_strings(m, header, data + BINARY_HEADER_SIZE))
 	{
 		message_free(m);
 		return false;
 	}
 	m->payload = NULL;
+	m->binary = true;
+	m->raw = header[BINARY_ENCODING] == ENCODING_RAW;
+	m->data = data + need;
+	m->data_len = len - need;
+	m->name = (span) {
+		m->data - header[BINARY_METADATA_LEN] - header[BINARY_NAME_LEN],
+		header[BINARY_NAME_LEN]
+	};
 	return true;
 }
 

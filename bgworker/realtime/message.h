@@ -14,6 +14,7 @@
 #include <stddef.h>
 
 #include "queue.h"
+#include "scan.h"
 
 /* A ref's JSON text, escapes and quotes included, fits in this. */
 #define MESSAGE_MAX_REF		127
@@ -30,6 +31,13 @@ typedef struct message
 	size_t		topic_len;
 	const char *event;
 	const json_t *payload;		/* NULL for a binary message */
+
+	/* Of a binary message, which is a broadcast; data is the caller's. */
+	bool		binary;
+	bool		raw;			/* data is not meant to be JSON */
+	span		name;			/* the broadcast's event */
+	const char *data;
+	size_t		data_len;
 	json_t	   *root;			/* owns all of it */
 } message;
 

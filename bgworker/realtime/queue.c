@@ -4,8 +4,9 @@
  *	  A connection's queue: a ring of references to shared frames.
  *
  * Most of the time a queue is empty or holds a frame or two, and there are
- * thousands of queues: the ring starts small and goes back to nothing when a
- * burst that made it large has been written.
+ * thousands of queues: so much has its place in the queue itself, where it is
+ * found without another look at memory, and a larger ring is given back when
+ * the burst that needed it has been written.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define QUEUE_FIRST_SIZE	4
 #define QUEUE_KEEP_SIZE		32
 #define QUEUE_MAX_SIZE		(1U << 30)
 
@@ -28,6 +28,15 @@ void
 queue_init(queue *q)
 {
 	memset(q, 0, sizeof(*q));
+	q->entries = q->own;
+	q->size = QUEUE_OWN_SIZE;
+}
+
+static void
+queue_free_ring(queue *q)
+{
+	if (q->entries != q->own)
+		free(q->entries);
 }
 
 void
@@ -35,14 +44,14 @@ queue_free(queue *q)
 {
 	for (uint32_t i = 0; i < q->count; i++)
 		frame_unref(queue_entry_at(q, i)->frame);
-	free(q->entries);
+	queue_free_ring(q);
 	queue_init(q);
 }
 
 static bool
 queue_grow(queue *q)
 {
-	uint32_t	size = q->size > 0 ? q->size * 2 : QUEUE_FIRST_SIZE;
+	uint32_t	size = q->size * 2;
 	queue_entry *entries;
 
 	if (size > QUEUE_MAX_SIZE)
@@ -52,7 +61,7 @@ queue_grow(queue *q)
 		return false;
 	for (uint32_t i = 0; i < q->count; i++)
 		entries[i] = *queue_entry_at(q, i);
-	free(q->entries);
+	queue_free_ring(q);
 	q->entries = entries;
 	q->size = size;
 	q->head = 0;
@@ -94,19 +103,21 @@ is_chosen(const queue_entry *entry, const queue_choice *which)
 	return (which->owner == NULL || which->owner == entry->owner) &&
 		(which->room == NULL ||
 		 memcmp(which->room, f->room, QUEUE_ROOM_SIZE) == 0) &&
-		(which->seq == 0 || which->seq == f->seq);
+		(which->seq == 0 || which->seq == f->seq) &&
+		(!which->ephemeral || f->ephemeral);
 }
 
 /*
  * Keep what stays, in order.  A head that is partly written always stays, but
  * is nobody's then.
  */
-void
+uint32_t
 queue_drop(queue *q, const queue_choice *which)
 {
+	uint32_t	count = q->count;
 	uint32_t	kept = 0;
 
-	for (uint32_t i = 0; i < q->count; i++)
+	for (uint32_t i = 0; i < count; i++)
 	{
 		queue_entry entry = *queue_entry_at(q, i);
 		bool		chosen = is_chosen(&entry, which);
@@ -126,6 +137,7 @@ queue_drop(queue *q, const queue_choice *which)
 	}
 	q->count = kept;
 	queue_shrink_if_empty(q);
+	return count - kept;
 }
 
 void

@@ -25,6 +25,7 @@ typedef struct frame
 	uint32_t	len;
 	uint8_t		room[QUEUE_ROOM_SIZE];	/* what it speaks of; zero: nothing */
 	int64_t		seq;			/* message of the room, or 0 */
+	bool		ephemeral;		/* may be left out under pressure */
 	uint8_t		bytes[];
 } frame;
 
@@ -35,11 +36,12 @@ typedef struct frame_part
 } frame_part;
 
 /*
- * A text frame of this payload, in one piece or in several; the caller holds
- * the one reference.  NULL: no memory.
+ * A text frame of this payload, in one piece or in several, or a binary one;
+ * the caller holds the one reference.  NULL: no memory.
  */
 extern frame *frame_text(const char *payload, size_t len);
 extern frame *frame_parts(const frame_part *parts, int nparts);
+extern frame *frame_binary(const frame_part *parts, int nparts);
 extern frame *frame_ref(frame *f);
 extern void frame_unref(frame *f);	/* NULL is fine */
 
@@ -49,14 +51,18 @@ typedef struct queue_entry
 	const void *owner;			/* for whom, or NULL */
 } queue_entry;
 
+#define QUEUE_OWN_SIZE	2
+
+/* It must not be moved. */
 typedef struct queue
 {
-	queue_entry *entries;		/* a ring */
-	uint32_t	size;			/* a power of two, or 0 */
+	queue_entry *entries;		/* a ring: own, or a larger one */
+	uint32_t	size;			/* a power of two */
 	uint32_t	head;
 	uint32_t	count;
 	uint32_t	taken;			/* bytes of the head that are written */
 	size_t		bytes;			/* that wait */
+	queue_entry own[QUEUE_OWN_SIZE];
 } queue;
 
 extern void queue_init(queue *q);
@@ -68,16 +74,17 @@ typedef struct queue_choice
 	const void *owner;			/* NULL: whoever */
 	const uint8_t *room;		/* NULL: any */
 	int64_t		seq;			/* 0: any */
+	bool		ephemeral;		/* false: any */
 } queue_choice;
 
 /*
  * The frames of a queue in order.  A push takes a reference of its own; false:
  * no memory.  The queue never looks at an owner, and an owner that ends must
- * have its frames dropped before.
+ * have its frames dropped before.  A drop returns how many it were.
  */
 extern bool queue_push(queue *q, frame *f, const void *owner);
 extern size_t queue_bytes(const queue *q);
-extern void queue_drop(queue *q, const queue_choice *which);
+extern uint32_t queue_drop(queue *q, const queue_choice *which);
 extern void queue_clear(queue *q);
 
 /*

@@ -15,6 +15,11 @@
  * it does not, or the hub's when the channel may see everything.  So an event
  * costs what its receivers cost, however many others are connected.
  *
+ * A venue is a topic's name, private or not, with at least one channel here
+ * that was joined under it, or somebody present anywhere.  Broadcasts find
+ * their way by it.  When it is a conversation's, its channels also hang on
+ * their users' seats: who has no member's seat hears nothing and is not heard.
+ *
  * Cutting a connection while lists of its channels are being walked would
  * pull the ground away, so conn_cut() only marks it; what it owned goes in
  * hub_reap(), at the end of each call from outside.
@@ -31,6 +36,7 @@
 #include "list.h"
 #include "map.h"
 #include "message.h"
+#include "signals.h"
 #include "table.h"
 #include "wheel.h"
 
@@ -99,6 +105,7 @@ typedef struct seat
 	list_node	in_room;		/* members or lost */
 	list_node	in_user;
 	list		bindings;		/* live ones that name this conversation */
+	list		channels;		/* whose topic names it */
 	bool		member;
 	uint64_t	since;			/* commit that made it a member's; 0: read */
 } seat;
@@ -139,11 +146,46 @@ typedef struct identity
 	uint64_t	token[2];		/* seeded hash: to tell a token from itself */
 } identity;
 
+/* Where broadcasts are heard, and who is present. */
+typedef struct venue
+{
+	map_entry	entry;
+	uint64_t	digest[2];		/* of the rest of its identity */
+	hub		   *hub;
+	list		channels;
+	list		attendees;		/* in the order in which they came */
+	list		changed;		/* those of which there is something to tell */
+	list_node	in_changed;		/* hub.changed */
+	int			nmetas;
+	size_t		meta_bytes;
+	buf			state;			/* as clients were told; empty: to be built */
+	bool		private;
+	bool		of_room;		/* members only */
+	uint8_t		room_id[UUID_SIZE];
+	size_t		topic_len;
+	char		topic[];
+} venue;
+
+/* A channel's presence, as its own gateway has published it; presence.c. */
+typedef struct tracked
+{
+	map_entry	entry;
+	uint64_t	number;			/* of the channel */
+	list_node	link;			/* hub.tracked or hub.lingering */
+	hub		   *hub;
+	struct channel *channel;	/* NULL: it lingers, until .. */
+	timer		timer;
+	struct parcel *track;		/* what was published last */
+} tracked;
+
 typedef struct channel
 {
 	list_node	in_conn;
 	list_node	in_user;
 	list_node	in_waiting;		/* hub's or user's */
+	list_node	in_venue;
+	list_node	in_seat;
+	list_node	in_behind;		/* hub.behind */
 	hub_conn   *conn;
 	user	   *user;			/* IDENTITY_USER, once asked for */
 	identity	identity;
@@ -151,8 +193,25 @@ typedef struct channel
 	frame	   *reply;			/* until it can be given */
 	frame	   *close_replaced; /* phx_close of the channel before it */
 	bool		live;			/* bindings are in the lists */
+	bool		joined;			/* takes part in its venue */
 	int			nbindings;
 	binding    *bindings;
+
+	/* Broadcast and presence. */
+	uint64_t	number;			/* of this gateway's channels */
+	venue	   *venue;			/* from when the user is known */
+	seat	   *seat;			/* when it is a conversation's */
+	char	   *problem;		/* with its changes, told with the reply */
+	char	   *key;			/* of presence; NULL: one will be made */
+	tracked    *tracked;
+	int64_t		presence_until; /* see conn_spend() */
+	bool		made_key;		/* the key is ours */
+	bool		private;
+	bool		self;			/* hears its own broadcasts */
+	bool		ack;			/* gets replies to them */
+	bool		presence;		/* wants to know who is present */
+	bool		informed;		/* .. and was told */
+	bool		warned;			/* of broadcasts that were dropped */
 
 	/* The event being routed; see route.c. */
 	struct channel *next_hit;
@@ -167,24 +226,26 @@ typedef struct channel
 	char		text[];			/* of the three */
 } channel;
 
+/* What a frame on its way needs comes first: it is in few cache lines then. */
 struct hub_conn
 {
-	list_node	link;			/* hub.conns, or hub.cut */
 	hub		   *hub;
 	void	   *socket;
 	int			vsn;
 	bool		cut;
+	queue		queue;
+	list_node	link;			/* hub.conns, or hub.cut */
 	int			close_code;
 	const char *close_reason;
 	identity	identity;
-	queue		queue;
 	list		channels;
 	list		refusals;		/* error replies that wait */
 	int			nchannels;
 	int			nrefusals;
 	size_t		refusal_bytes;
 	int			nbindings;
-	int64_t		joins_until;	/* see conn_may_join() */
+	int64_t		joins_until;	/* see conn_spend() */
+	int64_t		broadcasts_until;
 	int64_t		last_seen;		/* seconds */
 	timer		idle;
 };
@@ -198,6 +259,7 @@ struct hub
 	hash_seed	seed;
 	wheel		wheel;
 	int64_t		now;			/* seconds */
+	int64_t		now_us;
 	bool		live;
 	bool		routing;		/* a transaction, of which a piece was routed */
 	table	   *tables[EVENT_TABLES];
@@ -208,24 +270,50 @@ struct hub
 	list		bindings;		/* live ones that see everything */
 	list		unasked;		/* users */
 	list		lost;			/* rooms */
+	list		denied;			/* channels whose user may yet be a member */
+	list		behind;			/* channels that missed who is present */
 	map			users;
 	map			rooms;
 	map			seats;
 	map			loads;
 	map			projections;
 	uint64_t	next_ticket;
+	uint64_t	next_channel;
 	struct route *route;
+
+	/* Signals that wait to be taken by the shell; signals.c. */
+	list		outbox;
+	size_t		outbox_bytes;
+	bool		outbox_started; /* the first one may be on its way */
+	bool		resend_due;		/* something could not be put there */
+	bool		ask_due;
+	signal_header ask;
+
+	/* Presence: what is ours, and what is known of all. */
+	map			venues;
+	map			own;			/* all tracked */
+	list		tracked;
+	list		lingering;
+	size_t		tracked_bytes;
+	uint64_t	next_ref;
+	map			attendees;
+	map			metas;
+	list		all_metas;
+	list		changed;		/* venues */
+	int64_t		flush_due;		/* microseconds; 0: nothing changed */
 };
 
 /* hub.c */
 extern bool hub_knows_tables(const hub *h);
+extern void hub_set_time(hub *h, int64_t now);
 
 /* conn.c */
-extern void conn_push(hub_conn *conn, frame *f, const channel *owner);
+extern bool conn_push(hub_conn *conn, frame *f, const channel *owner);
 extern void conn_send(hub_conn *conn, frame *f);	/* drops the reference */
 extern void conn_cut(hub_conn *conn, int code, const char *reason);
 extern void conn_refuse(hub_conn *conn, frame *f);
-extern bool conn_may_join(hub_conn *conn);
+extern bool conn_spend(const hub *h, int64_t *until, int burst,
+					   int interval_ms);
 extern void hub_reap(hub *h);
 
 /* identity.c */
@@ -247,7 +335,17 @@ extern bool identity_expired(const identity *identity, int64_t now_s);
 	"InitializingProjectConnection: Realtime is initializing the project " \
 	"connection"
 
+/* What is told to who may not speak or hear on a topic. */
+#define MEMBERS_ONLY \
+	"Unauthorized: You do not have permissions to read from this Channel " \
+	"topic: "
+
 extern void channel_receive(hub_conn *conn, const message *m);
+extern void channel_reply(channel *ch, const char *ref, const char *status,
+						  const char *response);
+extern void channel_error(channel *ch, const char *ref, const char *reason);
+extern void channel_seated(channel *ch);
+extern void channel_unseated(channel *ch);
 extern channel *channel_find(hub_conn *conn, const message *m);
 extern channel *channel_new(hub_conn *conn, const message *m,
 							const identity *identity);
@@ -286,5 +384,56 @@ extern void membership_ask(hub *h);
 extern struct route *route_new(void);
 extern void route_free(struct route *r);
 extern void route_event(hub *h, const event_header *e);
+
+/* venue.c */
+extern bool topic_room(const char *topic, size_t len, uint8_t *room_id);
+extern venue *venue_find(hub *h, bool private, const char *topic, size_t len);
+extern venue *venue_get(hub *h, bool private, const char *topic, size_t len);
+extern void venue_free_if_idle(venue *v);
+extern void venue_mark(const venue *v, frame *f);
+extern bool venue_enter(channel *ch);
+extern void venue_leave(channel *ch);
+extern bool venue_admits(const channel *ch);
+extern bool venue_hears(const channel *ch);
+extern bool venue_is_closed(const hub *h, const identity *identity,
+							bool private, const char *topic, size_t len);
+extern void venue_reason(buf *reason, const char *topic, size_t len);
+
+/* signals.c */
+typedef struct parcel
+{
+	list_node	link;
+	signal_header signal;
+} parcel;
+
+extern parcel *parcel_new(hub *h, signal_kind kind, uint8_t flags,
+						  const channel *ch, span name, span payload);
+extern parcel *parcel_copy(const parcel *p);
+extern bool signal_publish(hub *h, parcel *p);
+extern void signal_free(hub *h);
+
+/* broadcast.c */
+extern void broadcast_receive(channel *ch, const message *m);
+extern void broadcast_deliver(hub *h, const signal_header *s);
+
+/* presence.c */
+extern const char *presence_key_problem(const identity *identity,
+										const char *key);
+extern void presence_receive(channel *ch, const message *m);
+extern void presence_leave(channel *ch);
+extern void presence_linger(channel *ch);
+extern void presence_replaced(hub *h, uint64_t number);
+extern void presence_removed(hub *h, const uint8_t *room_id,
+							 const uint8_t *profile_id);
+extern void presence_free(hub *h);
+
+/* attendance.c */
+extern void attendance_apply(hub *h, const signal_header *s);
+extern void attendance_flush(hub *h);
+extern void attendance_inform(channel *ch);
+extern void attendance_withdraw(channel *ch);
+extern void attendance_missed(channel *ch);
+extern void attendance_catch_up(hub *h);
+extern void attendance_free(hub *h);
 
 #endif							/* REALTIME_ROOMS_H */

@@ -117,6 +117,8 @@ gather(route *r, list *bindings, uint32_t *effort)
 		if (b->filter == NULL ||
 			filter_matches(b->filter, &r->change, effort))
 			hit(r, b);
+		else if (change_failed(&r->change))
+			conn_cut(b->channel->conn, HUB_CLOSE_TRY_LATER, "out of memory");
 	}
 }
 
@@ -310,7 +312,7 @@ static void
 take_back_message(hub_conn *conn, const event_header *e)
 {
 	queue_drop(&conn->queue,
-			   &(queue_choice) {NULL, e->conversation_id, e->seq});
+			   &(queue_choice) {.room = e->conversation_id, .seq = e->seq});
 }
 
 /*

@@ -144,15 +144,17 @@ export function flush(client) {
 
 /*
  * A channel that keeps what arrives.  Bindings are supabase-js's own objects
- * ({event, table, filter, ...}); "schema: public" is filled in.
+ * ({event, table, filter, ...}); "schema: public" is filled in.  options are
+ * those of client.channel().
  */
 export class Listener {
   constructor(client, topic, ...bindings) {
+    const [name, options] = [topic].flat();
     this.events = [];
     this.statuses = [];
     this.system = [];
     this.waiting = new Set();
-    this.channel = client.channel(topic);
+    this.channel = client.channel(name, options);
     bindings.forEach((binding, index) =>
       this.channel.on('postgres_changes', { schema: 'public', ...binding },
         payload => this.note(this.events, { ...payload, binding: index })));

@@ -4,8 +4,9 @@
  *	  Tokens and keys out of arbitrary bytes.
  *
  * The first byte says what the rest is: a whole token, a payload (which is
- * then signed, so that the claims are reached), a header (likewise), a key
- * set, or the content of a secret file.
+ * then signed, so that the claims are reached), a header (likewise), a payload
+ * that is signed by one of the algorithms with two keys, whose token is then
+ * spoilt somewhere, a key set, or the content of a secret file.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,6 +27,93 @@ expect(bool condition)
 {
 	if (!condition)
 		abort();
+}
+
+/* The algorithms with two keys, and what signs and verifies by them. */
+static struct
+{
+	const char *header;
+	const EVP_MD *(*digest) (void);
+	maker_key	key;
+	token_keys *keys;
+}			algorithms[] = {
+	{"{\"alg\":\"RS256\"}", EVP_sha256},
+	{"{\"alg\":\"RS384\"}", EVP_sha384},
+	{"{\"alg\":\"RS512\"}", EVP_sha512},
+	{"{\"alg\":\"ES256\"}", EVP_sha256},
+	{"{\"alg\":\"ES384\"}", EVP_sha384},
+	{"{\"alg\":\"ES512\"}", EVP_sha512},
+	{"{\"alg\":\"EdDSA\"}", NULL}
+};
+
+#define N_ALGORITHMS	(sizeof(algorithms) / sizeof(algorithms[0]))
+
+static void
+set_algorithm(int i, EVP_PKEY *pkey, int half_bytes, const char *jwk)
+{
+	token_config config = {0};
+	char		error[256];
+	char	   *set;
+
+	if (asprintf(&set, "{\"keys\":[%s]}", jwk) < 0)
+		abort();
+	config.jwks_text = set;
+	algorithms[i].key = (maker_key) {.pkey = pkey,.half_bytes = half_bytes};
+	algorithms[i].keys = token_keys_new(&config, error, sizeof(error));
+	expect(algorithms[i].keys != NULL);
+	free(set);
+}
+
+static void
+set_algorithms(void)
+{
+	static const char *const curves[] = {"P-256", "P-384", "P-521"};
+	static const int bytes[] = {32, 48, 66};
+	EVP_PKEY   *rsa = EVP_RSA_gen(2048);
+	EVP_PKEY   *edwards = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	char	   *jwk = make_rsa_jwk(rsa, "");
+
+	for (int i = 0; i < 3; i++)
+		set_algorithm(i, rsa, 0, jwk);
+	free(jwk);
+	for (int i = 0; i < 3; i++)
+	{
+		EVP_PKEY   *ec = EVP_EC_gen(curves[i]);
+
+		jwk = make_ec_jwk(ec, curves[i], bytes[i], "");
+		set_algorithm(3 + i, ec, bytes[i], jwk);
+		free(jwk);
+	}
+	jwk = make_ed25519_jwk(edwards, "");
+	set_algorithm(6, edwards, 0, jwk);
+	free(jwk);
+}
+
+/* An algorithm, a place in the token, what is put there, and a payload. */
+static void
+verify_spoilt(const uint8_t *data, size_t size)
+{
+	token_claims claims;
+	token_status status;
+	char	   *token;
+	size_t		len;
+	size_t		i;
+
+	if (size < 3)
+		return;
+	if (algorithms[0].keys == NULL)
+		set_algorithms();
+	i = data[0] % N_ALGORITHMS;
+	token = make_token_bytes(&algorithms[i].key, algorithms[i].digest != NULL ?
+							 algorithms[i].digest() : NULL,
+							 algorithms[i].header, data + 3, size - 3);
+	len = strlen(token);
+	if (data[2] != 0)
+		token[len - 1 - data[1] % len] = (char) data[2];
+	status = token_verify(algorithms[i].keys, token, len, NOW, &claims, NULL);
+	expect(strlen(token_status_text(status)) > 0);
+	expect(status != TOKEN_BAD_SIGNATURE || data[2] != 0);
+	free(token);
 }
 
 static void
@@ -99,6 +187,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			break;
 		case 'h':
 			verify_signed(text, "{}", 2);
+			break;
+		case 'a':
+			verify_spoilt(data + 1, size - 1);
 			break;
 		case 'k':
 			configure(&(token_config) {.jwks_text = text});

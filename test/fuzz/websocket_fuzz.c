@@ -32,6 +32,28 @@ mix(uint64_t sum, uint64_t value)
 	return (sum ^ value) * UINT64_C(0x100000001b3);
 }
 
+/* What the server answers is a frame of its own, whole and not masked. */
+static void
+answer(ws_event event, const ws_item *item)
+{
+	uint8_t		frame[WS_MAX_CONTROL + 2];
+	char		reason[300];
+	size_t		len = 0;
+
+	if (event == WS_PING)
+		len = ws_pong_frame(frame, item->data, item->len);
+	else if (event == WS_CLOSE || event == WS_ERROR)
+		len = ws_close_frame(frame, item->code, "");
+	else if (event == WS_MESSAGE)
+	{
+		len = item->len < sizeof(reason) ? item->len : sizeof(reason) - 1;
+		memcpy(reason, item->data, len);
+		reason[len] = '\0';
+		len = ws_close_frame(frame, WS_CLOSE_NORMAL, reason);
+	}
+	expect(len == 0 || (len <= sizeof(frame) && frame[1] == len - 2));
+}
+
 /* One number for all that an event says. */
 static uint64_t
 digest(uint64_t sum, ws_event event, const ws_item *item)
@@ -69,6 +91,7 @@ decode(const uint8_t *data, size_t size, size_t piece)
 		while ((event = ws_decode(&d, &p, &len, &item)) != WS_MORE)
 		{
 			sum = digest(sum, event, &item);
+			answer(event, &item);
 			if (event == WS_ERROR)
 				break;
 		}

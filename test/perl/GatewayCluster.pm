@@ -32,11 +32,14 @@ use WebSocket;
 our @ISA = qw(PostgreSQL::Test::Cluster);
 our $SECRET = 'a secret of a private test cluster, long enough';
 
-# Settings as given; undef leaves one of ours out.
+# Settings as given; undef leaves one of ours out.  install_path is none: there
+# is another installation of the server.
 sub new
 {
 	my ($class, $name, %settings) = @_;
-	my $self = PostgreSQL::Test::Cluster->new($name);
+	my $path = delete $settings{install_path};
+	my $self = PostgreSQL::Test::Cluster->new($name,
+		defined $path ? (install_path => $path) : ());
 	my %all = (
 		'wal_level' => 'logical',
 		'shared_preload_libraries' => "'openhr_msg'",

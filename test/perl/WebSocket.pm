@@ -283,6 +283,7 @@ sub _next
 		  or croak 'connection closed while waiting for a message';
 		my $message;
 
+		croak 'connection closed with ' . unpack 'n', $payload if $opcode == 8;
 		next if $opcode != 1;
 		$message = $json->decode($payload);
 		return $message if $fits->($message);

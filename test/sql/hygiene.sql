@@ -101,11 +101,6 @@ ORDER BY 1;
 -- C functions of which src/ says that they need none.
 SELECT string_agg(proname, ' ' ORDER BY proname COLLATE "C") FROM functions
 WHERE NOT EXISTS (SELECT FROM unnest(proconfig) AS setting WHERE setting ~ '^search_path=');
--- All that takes the text of a message keeps it out of the log.
-SELECT oid::regprocedure FROM functions
-WHERE proargnames && ARRAY['content', 'title']
-AND NOT proconfig @> ARRAY['log_min_error_statement=panic', 'log_error_verbosity=terse'];
-
 -- Functions that a planner or an index could misuse.
 SELECT oid::regprocedure FROM functions WHERE proleakproof;
 SELECT oid::regprocedure, proparallel FROM functions

@@ -7,6 +7,7 @@
 \set QUIET on
 \set home :DBNAME
 \set admin :USER
+\set SHOW_CONTEXT never
 SET client_min_messages = error;
 CREATE DATABASE regress_impersonation TEMPLATE template0 ENCODING 'UTF8';
 \c regress_impersonation

@@ -2,6 +2,8 @@
 --
 -- In databases of their own, each with other things in it before.
 \set home :DBNAME
+-- It differs between the servers' versions.
+\set SHOW_CONTEXT never
 SET client_min_messages = error;
 CREATE DATABASE regress_schema TEMPLATE template0 ENCODING 'UTF8';
 \c regress_schema

@@ -101,9 +101,43 @@ is(status('pid', "worker = 'streamer'"), $pid, '... and does not exit');
 $node->append_conf('postgresql.conf',
 	"wal_level = logical\nmax_worker_processes = 3");
 $node->restart;
-is( log_count('WARNING:  openhr_msg starts no workers: it needs 4, and "max_worker_processes" is 3'),
+is( log_count('WARNING:  openhr_msg starts no workers: it needs 4, and of "max_worker_processes" 2 are left'),
 	1, 'too few worker slots are told once');
 is(status('count(*)', "state = 'down'"), 4, '... and status() shows it');
+
+# As many as we need; but the server's own launcher takes one of them.
+$node->append_conf('postgresql.conf', 'max_worker_processes = 4');
+$node->restart;
+is( log_count('it needs 4, and of "max_worker_processes" 3 are left'),
+	1, 'those that others take do not count');
+is(status('count(*)', "state = 'down'"), 4, '... and none is started');
+
+# Another takes what is left while we are away: ours are reserved.
+$node->append_conf('postgresql.conf', 'max_worker_processes = 6');
+$node->restart;
+wait_for_status($all_run, 'with enough slots they start');
+my $other = $node->background_psql('postgres');
+$other->query_until(qr/begun/, q{\echo begun
+	SELECT set_config(name, 'on', false) FROM pg_settings
+	WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
+	SELECT pg_sleep(600);
+});
+$node->poll_query_until('postgres', q{SELECT count(*) = 1
+	FROM pg_stat_activity WHERE backend_type = 'parallel worker'})
+  or die 'no parallel worker is there';
+$pid = status('pid', "worker = 'executor' AND number = 1");
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid, 10000)");
+wait_for_status("$all_run AND bool_and(pid <> $pid)",
+	'a worker comes back when there is no free slot');
+$node->safe_psql('postgres',
+	"INSERT INTO conversations (title) VALUES ('no month, no slot');
+	 SELECT openhr_msg.send_message(id, 'hello') FROM conversations
+	 WHERE title = 'no month, no slot'");
+is( $node->safe_psql('postgres', q{SELECT count(*) FROM messages}),
+	1, 'a message is sent when no slot is free to make its month');
+$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid)
+	FROM pg_stat_activity WHERE wait_event = 'PgSleep'});
+$other->{run}->finish;
 
 $node->append_conf('postgresql.conf', 'max_worker_processes = 16');
 $node->restart;

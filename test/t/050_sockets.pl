@@ -175,6 +175,27 @@ $node->wait_until(
 	'the connections are closed');
 is($node->connect($ana)->heartbeat, 'ok', '... and can');
 
+# Who was refused is counted in the log, in one line at once and another at the
+# end of the minute, or of the gateway.
+$node->stop;
+my @refusals = slurp_file($node->logfile) =~
+  /connections refused: (\d+)\n.*?DETAIL:  (.*)/g;
+is_deeply([ @refusals[ 0, 1 ] ], [ 1, 'API key is missing: 1.' ],
+	'the first refusal is logged at once');
+my %refused;
+while (my ($count, $reasons) = splice @refusals, 0, 2)
+{
+	$refused{$1} += $2 while $reasons =~ /(.*?): (\d+)(?:; |\.$)/g;
+}
+is_deeply(
+	[ @refused{ 'API key is missing', 'Token has expired',
+			'origin is not allowed', 'request takes too long' } ],
+	[ 1, 1, 1, 100 ], '... and all are counted by what was wrong');
+ok(!grep({ /not found|endpoint/ } keys %refused),
+	'... but not who asks for something else');
+$node->start;
+$node->wait_until(sub { $node->is_listening }, 'the gateway listens again');
+
 # Nothing that a client sent is in the log.
 my $log = slurp_file($node->logfile);
 ok($log !~ /eyJ/, 'no token in the log');

@@ -8,7 +8,7 @@ use GatewayCluster;
 use IO::Socket::INET;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(sleep);
 use WebSocket;
 
 my $port = PostgreSQL::Test::Cluster::get_free_port();
@@ -110,6 +110,7 @@ $node->wait_until(
 	sub {
 		my $ws = eval { $node->connect($ana) } or return 0;
 		$ws->send_frame(1, 'x' x 3000);
+		$ws->send_frame(8, '');		# answered at once, if that is allowed
 		return ($ws->close_code // 0) == 1009;
 	},
 	'the limit of a message is known');
@@ -211,11 +212,5 @@ reload("openhr_msg.jwt_jwks_file = ''");
 $node->wait_until(sub { accepts($node->token($ana)) }, 'the key is known');
 pass('... until they are mended');
 
-@clients = map { $node->connect($ana) } 1 .. 300;
-my $start = time;
-$node->stop('fast');
-cmp_ok(time - $start, '<', 10, 'connections do not hold up a shutdown');
-is(scalar(grep { ($_->close_code // 0) == 1012 } @clients), 300,
-	'... which is announced');
-
+$node->stop;
 done_testing();

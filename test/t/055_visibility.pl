@@ -396,7 +396,7 @@ sub complain
 			join ' ', map { $known{$_}{name} // $_ } sort keys %{ $_->{sees} })
 		  foreach grep { defined } @events[ -30 .. -1 ];
 	}
-	BAIL_OUT('see above') if ++$count{complaints} > 0;
+	die "see above\n" if ++$count{complaints} > 0;
 	return;
 }
 

@@ -97,7 +97,7 @@ WHERE pronamespace = 'openhr_msg'::regnamespace
 	AND (has_function_privilege('authenticated', p.oid, 'EXECUTE')
 		 AND proname !~ '^is_'
 		 OR proname IN ('status', 'epoch', 'stop_workers', 'start_workers',
-						'create_partitions', 'adopt_tables'))
+						'create_partitions', 'adopt_tables', 'check_log_settings'))
 ORDER BY proname, place
 SQL
 {

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "realtime/hub.h"
+#include "realtime/signals.h"
 
 #include "check.h"
 #include "token_maker.h"
@@ -70,7 +71,9 @@ typedef struct world
 	closed	   *closed;
 	uint64_t	lsn;			/* of the last commit */
 	uint32_t	xid;
-	char	   *frame;			/* the one read last */
+	char	   *frame;			/* the one read last, terminated */
+	size_t		frame_len;
+	bool		frame_is_binary;
 } world;
 
 static inline bool
@@ -157,6 +160,7 @@ world_new_bare(void)
 	w->config.max_channels = 100;
 	w->config.max_bindings = 100;
 	w->config.idle_timeout = 90;
+	w->config.presence_grace = 5;
 	w->config.keys = w->keys;
 	w->now = NOW_USEC;
 	w->lsn = 1000;
@@ -197,6 +201,32 @@ world_be_patient(world *w)
 	hub_set_config(w->h, &w->config);
 }
 
+/* Bring the signals that wait to the hub itself, as its shell does. */
+static inline void
+world_pump(world *w)
+{
+	const void *signal;
+	size_t		size;
+
+	while ((signal = hub_outgoing(w->h, &size)) != NULL)
+	{
+		if (!signal_valid(signal, size))
+			check(false, "signal is valid");
+		hub_signal(w->h, signal, size, w->now);
+		hub_sent(w->h);
+	}
+}
+
+/* .. and let so much time pass that changes of presence are told. */
+static inline void
+world_tell(world *w)
+{
+	world_pump(w);
+	w->now += 60000;
+	hub_tick(w->h, w->now);
+	world_pump(w);
+}
+
 static inline void
 world_wait(world *w, int seconds)
 {
@@ -204,6 +234,7 @@ world_wait(world *w, int seconds)
 	{
 		w->now += 1000000;
 		hub_tick(w->h, w->now);
+		world_pump(w);
 	}
 }
 
@@ -298,7 +329,10 @@ world_read(world *w, hub_conn *conn)
 	}
 	if (len > 0)
 		queue_take(q, bytes + header, len);
-	w->frame = strndup((char *) bytes + header, len);
+	w->frame = calloc(1, len + 1);
+	memcpy(w->frame, bytes + header, len);
+	w->frame_len = len;
+	w->frame_is_binary = bytes[0] == 0x82;
 	return w->frame;
 }
 
@@ -416,7 +450,7 @@ event_new(event_table table, event_action action, int room, int user,
 static inline event_header *
 event_message(int room, const char *content)
 {
-	char		record[4096];
+	char		record[8192];
 
 	snprintf(record, sizeof(record), "{\"id\":\"11111111-0000-7000-8000-"
 			 "000000000001\",\"conversation_id\":"

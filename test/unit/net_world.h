@@ -13,12 +13,14 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -38,6 +40,9 @@
 #define ACCEPT	"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 static int	port;
+
+/* Bytes that the server takes; a program may set it before serve(). */
+static size_t max_message = MAX_MESSAGE;
 
 /* The test cannot go on. */
 static void __attribute__((format(printf, 1, 2), noreturn))
@@ -70,7 +75,7 @@ static server *srv;
 static long turns;
 static volatile sig_atomic_t stopping;
 
-static void
+static inline void
 enqueue(owned *o, bool binary, const char *data, size_t len)
 {
 	uint8_t		head[10] = {binary ? 0x82 : 0x81, len < 126 ? len : 127};
@@ -89,7 +94,7 @@ enqueue(owned *o, bool binary, const char *data, size_t len)
 	server_want_write(o->conn);
 }
 
-static void *
+static inline void *
 on_request(void *arg, server_conn *conn, const http_request *request,
 		   bool websocket, server_refusal *refusal)
 {
@@ -115,7 +120,7 @@ on_request(void *arg, server_conn *conn, const http_request *request,
 	return o;
 }
 
-static void
+static inline void
 tell(owned *o, long number)
 {
 	char		text[32];
@@ -124,7 +129,7 @@ tell(owned *o, long number)
 }
 
 /* Leave room for so many descriptors, or (-1) for as many as before. */
-static void
+static inline void
 limit_files(int spare)
 {
 	static rlim_t before = 0;
@@ -140,7 +145,7 @@ limit_files(int spare)
 }
 
 /* A command, or something to echo. */
-static void
+static inline void
 on_receive(void *arg, void *user, bool binary, const char *data, size_t len)
 {
 	owned	   *o = user;
@@ -176,7 +181,7 @@ on_receive(void *arg, void *user, bool binary, const char *data, size_t len)
 		enqueue(o, binary, data, len);
 }
 
-static size_t
+static inline size_t
 on_fill(void *arg, void *user, uint8_t *buf, size_t size)
 {
 	owned	   *o = user;
@@ -197,7 +202,7 @@ on_fill(void *arg, void *user, uint8_t *buf, size_t size)
 	return len;
 }
 
-static void
+static inline void
 on_closed(void *arg, void *user)
 {
 	owned	   *o = user;
@@ -207,7 +212,15 @@ on_closed(void *arg, void *user)
 	free(o);
 }
 
-static void
+static inline void
+on_refused(void *arg, int status, const char *error)
+{
+	(void) arg;
+	(void) status;
+	(void) error;
+}
+
+static inline void
 on_log(void *arg, const char *line)
 {
 	(void) arg;
@@ -215,7 +228,7 @@ on_log(void *arg, const char *line)
 	fflush(stdout);
 }
 
-static void
+static inline void
 on_signal(int signo)
 {
 	(void) signo;
@@ -223,20 +236,22 @@ on_signal(int signo)
 }
 
 /* The child: serve until SIGTERM. */
-static void
+static inline void
 serve(int ready)
 {
 	static const server_ops ops = {
-		on_request, on_receive, on_fill, on_closed, on_log
+		on_request, on_receive, on_fill, on_closed, on_refused, on_log
 	};
 	server_config config = {
 		.addresses = "localhost",.port = port,
 		.max_connections = MAX_CONNECTIONS,.other_files = 100,
-		.max_message = MAX_MESSAGE
+		.max_message = max_message
 	};
 	char		error[256] = "";
 	int			err;
 
+	/* Not to be left behind by a test that dies. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	signal(SIGTERM, on_signal);
 	srv = server_new(&config, &ops, NULL, error, sizeof(error));
 	err = srv ? server_listen(srv, error, sizeof(error)) : -1;
@@ -267,8 +282,10 @@ serve(int ready)
  * The client
  */
 
+static pid_t child;
+
 /* A port that nobody listens on now. */
-static int
+static inline int
 free_port(void)
 {
 	struct sockaddr_in any = {
@@ -284,7 +301,37 @@ free_port(void)
 	return ntohs(any.sin_port);
 }
 
-static int
+/* Have a server. */
+static inline void
+start(void)
+{
+	int			ready[2];
+	char		byte;
+
+	port = free_port();
+	if (pipe(ready) != 0 || (child = fork()) < 0)
+		bail_out("could not start: %s", strerror(errno));
+	if (child == 0)
+		serve(ready[1]);
+	close(ready[1]);
+	if (read(ready[0], &byte, 1) != 1)
+		bail_out("the server did not start");
+	close(ready[0]);
+}
+
+/* End it; it must have lived, without a fault or a leak. */
+static inline void
+stop(void)
+{
+	int			status;
+
+	kill(child, SIGTERM);
+	waitpid(child, &status, 0);
+	check(WIFEXITED(status) && WEXITSTATUS(status) == 0,
+		  "the server ends well, and leaks nothing");
+}
+
+static inline int
 dial(void)
 {
 	struct sockaddr_in to = {
@@ -292,15 +339,17 @@ dial(void)
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)
 	};
 	struct timeval patience = {.tv_sec = PATIENCE_S};
+	int			one = 1;
 	int			fd = socket(AF_INET, SOCK_STREAM, 0);
 
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (connect(fd, (struct sockaddr *) &to, sizeof(to)) != 0)
 		bail_out("could not connect: %s", strerror(errno));
 	return fd;
 }
 
-static void
+static inline void
 say(int fd, const void *bytes, size_t len)
 {
 	const char *p = bytes;
@@ -318,7 +367,7 @@ say(int fd, const void *bytes, size_t len)
 }
 
 /* Everything until the server closes, or size bytes; -1: it was reset. */
-static ssize_t
+static inline ssize_t
 hear(int fd, void *buf, size_t size)
 {
 	size_t		len = 0;
@@ -338,7 +387,7 @@ hear(int fd, void *buf, size_t size)
 	return len;
 }
 
-static void
+static inline void
 hear_head(int fd, char *head, size_t size)
 {
 	size_t		len = 0;
@@ -357,7 +406,7 @@ hear_head(int fd, char *head, size_t size)
 	"Sec-WebSocket-Key: " KEY "\r\nSec-WebSocket-Version: 13\r\n\r\n"
 
 /* A connection with its handshake done. */
-static int
+static inline int
 join(void)
 {
 	int			fd = dial();
@@ -372,7 +421,7 @@ join(void)
 }
 
 /* A client's frame; returns its size. */
-static size_t
+static inline size_t
 build(uint8_t *out, int first, const void *data, size_t len)
 {
 	static const uint8_t mask[4] = {0x37, 0xfa, 0x21, 0x3d};
@@ -400,7 +449,7 @@ build(uint8_t *out, int first, const void *data, size_t len)
 	return at;
 }
 
-static void
+static inline void
 frame(int fd, int first, const void *data, size_t len)
 {
 	uint8_t    *out = malloc(len + 14);
@@ -409,14 +458,14 @@ frame(int fd, int first, const void *data, size_t len)
 	free(out);
 }
 
-static void
+static inline void
 text(int fd, const char *message)
 {
 	frame(fd, 0x81, message, strlen(message));
 }
 
 /* The server's next frame; returns its first byte, or -1 at the end. */
-static int
+static inline int
 next(int fd, char *data, size_t size, size_t *len)
 {
 	uint8_t		head[10];
@@ -440,7 +489,7 @@ next(int fd, char *data, size_t size, size_t *len)
 }
 
 /* Is this the next frame? */
-static bool
+static inline bool
 receives(int fd, int first, const char *message)
 {
 	char		data[64];
@@ -450,14 +499,14 @@ receives(int fd, int first, const char *message)
 		strcmp(data, message) == 0;
 }
 
-static bool
+static inline bool
 echoes(int fd, const char *message)
 {
 	text(fd, message);
 	return receives(fd, 0x81, message);
 }
 
-static long
+static inline long
 ask(int fd, const char *question)
 {
 	char		data[64];
@@ -470,7 +519,7 @@ ask(int fd, const char *question)
 }
 
 /* The code of the close frame that comes next, 1005 without, -1: none. */
-static int
+static inline int
 close_code(int fd)
 {
 	char		data[128];
@@ -481,7 +530,7 @@ close_code(int fd)
 	return len < 2 ? 1005 : (uint8_t) data[0] << 8 | (uint8_t) data[1];
 }
 
-static double
+static inline double
 seconds(void)
 {
 	struct timespec now;

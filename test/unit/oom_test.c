@@ -3,84 +3,14 @@
  * oom_test.c
  *	  Memory that runs out, at each place where it can.
  *
- * The program is linked so that requests of the code under test come here
- * first; one run fails the first, the next the second, and so on, either that
+ * One run fails the first request, the next the second, and so on, either that
  * one only or all from then on.  Whatever happens, who was told that she is
- * subscribed gets each change, or is cut.
- *
- * jansson's requests are left alone: it does not notice when it cannot save a
- * character of a string, which makes a wrong text and nothing worse.
+ * subscribed gets each change, or is cut; and who was told that she is present
+ * is, once there is memory again.
  *
  *-------------------------------------------------------------------------
  */
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-extern void *__real_malloc(size_t size);
-extern void *__real_calloc(size_t n, size_t size);
-extern void *__real_realloc(void *p, size_t size);
-extern char *__real_strdup(const char *s);
-extern char *__real_strndup(const char *s, size_t n);
-
-static bool armed;
-static bool all_fail;
-static int	requests_left;
-
-static bool
-fails(void)
-{
-	if (!armed)
-		return false;
-	if (requests_left > 0)
-		requests_left--;
-	else if (requests_left == 0)
-	{
-		if (!all_fail)
-			requests_left = -1;
-		return true;
-	}
-	return false;
-}
-
-void *
-__wrap_malloc(size_t size)
-{
-	return fails() ? NULL : __real_malloc(size);
-}
-
-void *
-__wrap_calloc(size_t n, size_t size)
-{
-	return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *
-__wrap_realloc(void *p, size_t size)
-{
-	return fails() ? NULL : __real_realloc(p, size);
-}
-
-char *
-__wrap_strdup(const char *s)
-{
-	return fails() ? NULL : __real_strdup(s);
-}
-
-char *
-__wrap_strndup(const char *s, size_t n)
-{
-	return fails() ? NULL : __real_strndup(s, n);
-}
-
-/* What the test itself asks for is always given. */
-#define malloc	__real_malloc
-#define calloc	__real_calloc
-#undef strdup
-#define strdup	__real_strdup
-#undef strndup
-#define strndup	__real_strndup
+#include "scarce_memory.h"
 
 #include "hub_world.h"
 
@@ -123,6 +53,62 @@ event_with_other_columns(int room, const char *content)
 
 	memcpy(memmem(columns, e->columns_len, "is_edited", 9), "is_marked", 9);
 	return e;
+}
+
+#define ROOM_1	"realtime:room:00000000-0000-0000-0000-000000000001"
+
+static void
+speak(world *w, hub_conn *service, const char *text)
+{
+	char		frame[256];
+
+	snprintf(frame, sizeof(frame), "{\"topic\":\"" ROOM_1 "\",\"event\":"
+			 "\"broadcast\",\"payload\":{\"event\":\"%s\"},\"ref\":\"5\"}",
+			 text);
+	world_send(w, service, frame);
+	world_tell(w);
+}
+
+/* Is she present, as somebody sees who looks now? */
+static bool
+is_present(world *w, const char *key)
+{
+	hub_conn   *eye = world_open_role(w, 1, "service_role", 0);
+	bool		seen;
+
+	world_tell(w);
+	world_send(w, eye, "{\"topic\":\"" ROOM_1 "\",\"event\":\"phx_join\","
+			   "\"payload\":{\"config\":{\"presence\":{\"enabled\":true}}},"
+			   "\"ref\":\"1\"}");
+	seen = was_told(w, eye, key);
+	hub_conn_close(eye);
+	return seen;
+}
+
+/* Broadcast and presence of c, who is a member of room 1 until the end. */
+static bool
+talk(world *w, hub_conn *c, hub_conn *service)
+{
+	bool		good = true;
+	bool		tracks;
+
+	world_send(w, c, "[\"7\",\"7\",\"" ROOM_1 "\",\"phx_join\",{\"config\":"
+			   "{\"presence\":{\"enabled\":true,\"key\":\"somebody\"}}}]");
+	world_send(w, service, "{\"topic\":\"" ROOM_1 "\",\"event\":\"phx_join\","
+			   "\"payload\":{\"config\":{\"broadcast\":{\"self\":true},"
+			   "\"presence\":{\"enabled\":true}}},\"ref\":\"1\"}");
+	speak(w, service, "aloud");
+	was_told(w, c, "aloud");
+	world_send(w, c, "[\"7\",\"8\",\"" ROOM_1 "\",\"presence\",{\"event\":"
+			   "\"track\",\"payload\":{\"a\":1}}]");
+	tracks = was_told(w, c, "[\"7\",\"8\",\"" ROOM_1 "\",\"phx_reply\","
+					  "{\"status\":\"ok\"");
+	world_tell(w);
+	armed = false;
+	if (tracks && !was_cut(w, c))
+		good = is_present(w, "somebody");
+	armed = true;
+	return good;
 }
 
 static bool
@@ -174,9 +160,12 @@ run(int first_failure, bool rest_too)
 		good &= !told || was_cut(w, c) || was_told(w, c, "in four");
 		world_commit_one(w, event_with_other_columns(4, "changed"));
 		good &= !told || was_cut(w, c) || was_told(w, c, "changed");
+		good &= talk(w, c, service);
 		world_commit_one(w, event_participant(EVENT_DELETE, 1, 1));
 		world_commit_one(w, event_message(1, "secret"));
 		good &= !was_told(w, c, "secret");
+		speak(w, service, "whisper");
+		good &= !was_told(w, c, "whisper");
 		world_send(w, c, "[\"1\",\"3\",\"realtime:x\",\"access_token\","
 				   "{\"access_token\":\"\"}]");
 		world_send(w, c, "[\"1\",\"2\",\"realtime:y\",\"phx_leave\",{}]");

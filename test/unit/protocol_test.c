@@ -164,15 +164,6 @@ other_messages(void)
 	expect_nothing(w, c, "and no system message");
 	world_send(w, c, "[\"3\",\"4\",\"realtime:pub\",\"postgres_changes\",{}]");
 	expect_nothing(w, c, "unknown events get no answer");
-	world_send(w, c, "[\"3\",\"5\",\"realtime:pub\",\"presence\",{}]");
-	expect_part(w, c, "[\"3\",\"5\",\"realtime:pub\",\"phx_reply\","
-				"{\"status\":\"error\"", "presence");
-	world_send(w, c, "[\"3\",\"6\",\"realtime:pub\",\"broadcast\",{}]");
-	expect_part(w, c, "{\"status\":\"error\"", "broadcast as text");
-	hub_conn_receive(c, true, "\3\1\1\14\1\0\1" "39realtime:pubE{}", 23,
-					 w->now);
-	expect_part(w, c, "[\"3\",\"9\",\"realtime:pub\",\"phx_reply\","
-				"{\"status\":\"error\"", "broadcast as binary frame");
 	world_send(w, c, "[\"2\",\"7\",\"realtime:pub\",\"phx_leave\",{}]");
 	expect_part(w, c, "\"ok\"", "leave of an earlier join");
 	expect_nothing(w, c, "does not end the later one");

@@ -62,6 +62,17 @@ parts(void)
 }
 
 static void
+binary(void)
+{
+	frame	   *f = frame_binary(&(frame_part) {"\0\1", 2}, 1);
+
+	check(f->len == 4 && memcmp(f->bytes, "\x82\2\0\1", 4) == 0,
+		  "a binary frame");
+	check(!f->ephemeral, "frames are kept unless somebody says so");
+	frame_unref(f);
+}
+
+static void
 push_about(queue *q, const char *text, const char *owner, const uint8_t *room,
 		   int64_t seq)
 {
@@ -191,6 +202,36 @@ drop_and_clear(void)
 
 /* The ring grows and wraps, and a shared frame outlives its queues. */
 static void
+push_ephemeral(queue *q, const char *text)
+{
+	frame	   *f = frame_text(text, strlen(text));
+
+	f->ephemeral = true;
+	check(queue_push(q, f, NULL), "push %s", text);
+	frame_unref(f);
+}
+
+static void
+evict(void)
+{
+	const queue_choice all = {.ephemeral = true};
+	queue		q;
+
+	queue_init(&q);
+	push_ephemeral(&q, "e1");
+	push_ephemeral(&q, "e2");
+	push(&q, "n1", NULL);
+	push_ephemeral(&q, "e3");
+	push(&q, "a1", NULL);
+	take(&q, 3, "..e");
+	check_int(queue_drop(&q, &all), 2, "all but a frame once started");
+	check_int((long long) queue_bytes(&q), 9, "bytes that are left");
+	take(&q, 100, "1..n1..a1");
+	check_int(queue_drop(&q, &all), 0, "nothing is there");
+	queue_free(&q);
+}
+
+static void
 many(void)
 {
 	frame	   *f = frame_text("x", 1);
@@ -218,9 +259,11 @@ main(void)
 {
 	headers();
 	parts();
+	binary();
 	order_and_pieces();
 	drop_some();
 	drop_and_clear();
+	evict();
 	many();
 	return check_done();
 }

@@ -1,0 +1,203 @@
+/*
+ * Broadcasts between clients: who hears what, in which form, in both versions
+ * of the protocol.
+ *
+ * That somebody does not hear is shown by a later broadcast that is heard: the
+ * gateway brings them in one order.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { anonKey, connect, conversation, listen, person, send, serviceKey, sql }
+  from './harness.mjs';
+import { setting, talk, Talker } from './talker.mjs';
+
+const ack = { broadcast: { ack: true } };
+
+async function scene(t, ...options) {
+  const people = [await person('Ana'), await person('Ben')];
+  const [ana, ben] = people;
+  const room = await conversation(ana, ben);
+  const clients = await Promise.all(people.map((one, i) => connect(t, one, options[i])));
+  return { ana, ben, room, topic: `room:${room}`, clients };
+}
+
+const bytes = (...list) => new Uint8Array(list).buffer;
+const events = talker => talker.heard.map(message => message.event);
+
+test('others hear it, the sender does not unless it asks', async t => {
+  const { ana, topic, clients } = await scene(t);
+  const one = await talk(clients[0], topic, ack);
+  const other = await talk(clients[1], topic);
+  const tab = await talk(await connect(t, ana), topic, { broadcast: { self: true } });
+  const payload = { x: 1, text: 'Grüße "🙂"', deep: [null, { a: 1.5 }] };
+
+  assert.equal(await one.say('cursor', payload), 'ok');
+  assert.deepEqual(await other.hears('cursor'), { type: 'broadcast', event: 'cursor', payload });
+  assert.deepEqual((await tab.hears('cursor')).payload, payload);
+  await tab.say('mine', {});
+  await tab.hears('mine');
+  await one.hears('mine');
+  assert.deepEqual(events(one), ['mine']);
+});
+
+test('each sender is heard in its order', async t => {
+  const { topic, clients } = await scene(t);
+  const one = await talk(clients[0], topic);
+  const other = await talk(clients[1], topic);
+  for (let i = 0; i < 50; i++)
+    await one.say(`e${i}`, { i });
+  await other.hears('e49');
+  assert.deepEqual(other.heard.map(message => message.payload.i), [...Array(50).keys()]);
+});
+
+test('binary payloads arrive as they are', async t => {
+  const { topic, clients } = await scene(t);
+  const one = await talk(clients[0], topic);
+  const other = await talk(clients[1], topic);
+  await one.say('raw', bytes(0, 1, 255, 128));
+  const { payload } = await other.hears('raw');
+  assert.ok(payload instanceof ArrayBuffer);
+  assert.deepEqual([...new Uint8Array(payload)], [0, 1, 255, 128]);
+});
+
+test('clients of both versions understand one another', async t => {
+  const { ana, ben, topic, clients } = await scene(t,
+    { realtime: { vsn: '1.0.0' } }, { realtime: { vsn: '2.0.0' } });
+  const [old, young] = await Promise.all(clients.map(client => talk(client, topic, ack)));
+  const old2 = await talk(await connect(t, ben, { realtime: { vsn: '1.0.0' } }), topic);
+  const young2 = await talk(await connect(t, ana), topic);
+
+  assert.equal(await old.say('from 1', { a: 'ü' }), 'ok');
+  for (const listener of [young, old2, young2])
+    assert.deepEqual((await listener.hears('from 1')).payload, { a: 'ü' });
+  assert.equal(await young.say('from 2', { b: [1] }), 'ok');
+  for (const listener of [old, old2, young2])
+    assert.deepEqual((await listener.hears('from 2')).payload, { b: [1] });
+
+  await young.say('raw', bytes(1));
+  await young.say('end', {});
+  await old.hears('end');
+  assert.ok(!events(old).includes('raw'), 'version 1 has no binary payloads');
+});
+
+test('strangers neither hear nor speak, and are told why', async t => {
+  const { topic, clients } = await scene(t);
+  const one = await talk(clients[0], topic);
+  const other = await talk(clients[1], topic);
+  const eve = await talk(await connect(t, await person('Eve')), topic, ack);
+  const anon = await talk(await connect(t, null), topic);
+
+  assert.equal(await eve.say('evil', {}), 'error');
+  await anon.say('worse', {});
+  const { message } = await anon.until(() => anon.system.find(s => s.status === 'error'), 'a reason');
+  assert.match(message, /^Unauthorized: /);
+  await one.say('private matter', {});
+  await other.hears('private matter');
+  assert.equal(await eve.say('again', {}), 'error');
+  assert.deepEqual(events(eve), []);
+  assert.deepEqual(events(one), []);
+  assert.deepEqual(events(other), ['private matter']);
+});
+
+test('services hear and speak everywhere', async t => {
+  const { topic, clients } = await scene(t);
+  const one = await talk(clients[0], topic);
+  const bot = await talk(await connect(t, null, { key: serviceKey }), topic, ack);
+  assert.equal(await bot.say('from the bot', {}), 'ok');
+  await one.hears('from the bot');
+  await one.say('to the bot', {});
+  await bot.hears('to the bot');
+});
+
+test('a membership that ends, ends it, and one that begins, begins it', async t => {
+  const { ana, ben, room, topic, clients } = await scene(t);
+  const one = await talk(clients[0], topic, ack);
+  const other = await talk(clients[1], topic, ack);
+  const watch = await listen(await connect(t, ana), 'watch',
+    { event: '*', table: 'conversation_participants' });
+
+  await sql(`DELETE FROM conversation_participants
+    WHERE conversation_id = $1 AND profile_id = $2`, room, ben);
+  await watch.event(e => e.eventType === 'DELETE');
+  assert.equal(await one.say('behind the door', {}), 'ok');
+  assert.equal(await other.say('let me in', {}), 'error');
+
+  await sql(`INSERT INTO conversation_participants (conversation_id, profile_id)
+    VALUES ($1, $2)`, room, ben);
+  await watch.event(e => e.eventType === 'INSERT' && e.new.profile_id === ben);
+  assert.equal(await one.say('welcome', {}), 'ok');
+  await other.hears('welcome');
+  assert.deepEqual(events(other), ['welcome']);
+  assert.equal(await other.say('thanks', {}), 'ok');
+  await one.hears('thanks');
+  assert.deepEqual(events(one), ['thanks']);
+});
+
+test('private channels are another room, and for members only', async t => {
+  const { topic, clients } = await scene(t);
+  const open = await talk(clients[0], topic);
+  const closed = await talk(clients[1], topic, { private: true, broadcast: { self: true } });
+  await open.say('in the open', {});
+  await closed.say('in private', {});
+  await closed.hears('in private');
+  assert.deepEqual(events(open), []);
+  assert.deepEqual(events(closed), ['in private']);
+
+  const eve = new Talker(await connect(t, await person('Eve')), topic, { private: true }).join();
+  const { error } = await eve.status('CHANNEL_ERROR');
+  assert.match(String(error), new RegExp(
+    `Unauthorized: You do not have permissions to read from this Channel topic: ${topic}`));
+});
+
+test('a conversation that has just been made may be joined in private', async t => {
+  const [ana, ben] = [await person('Ana'), await person('Ben')];
+  const client = await connect(t, ana);
+  await listen(client, 'first', { event: '*', table: 'messages' });
+  for (let i = 0; i < 20; i++) {
+    const room = await conversation(ana, ben);
+    const talker = await talk(client, `room:${room}`, { private: true });
+    assert.deepEqual(talker.statuses.map(s => s.status), ['SUBSCRIBED']);
+  }
+});
+
+test('other topics are closed, unless the setting opens them', async t => {
+  const topic = `lobby of ${crypto.randomUUID()}`;
+  const ana = await talk(await connect(t, await person('Ana')), topic, ack);
+  const anon = await talk(await connect(t, null, { key: anonKey }), topic, ack);
+  assert.equal(await ana.say('closed', {}), 'error');
+
+  const until = async wanted => {
+    let n = 0;
+    while (await ana.say(`probe ${n}`, {}) !== wanted)
+      assert.ok(++n < 1000);
+  };
+  const reset = await setting(t, 'public_channels', 'on');
+  await until('ok');
+  assert.equal(await anon.say('from anon', {}), 'ok');
+  await ana.hears('from anon');
+  assert.equal(await ana.say('to anon', {}), 'ok');
+  await anon.hears('to anon');
+  assert.ok(!events(anon).includes('closed'));
+
+  const { room, clients } = await scene(t);
+  const eve = await talk(clients[0], `not.${room}`, ack);
+  assert.equal(await eve.say('members', {}), 'ok');
+  const stranger = await talk(await connect(t, await person('Eve')), `room:${room}`, ack);
+  assert.equal(await stranger.say('x', {}), 'error', 'conversations stay closed');
+  await reset();
+  await until('error');
+});
+
+test('too many are refused by a reply, and the channel goes on', async t => {
+  const { ben, room, topic, clients } = await scene(t);
+  const one = await talk(clients[0], topic, ack);
+  const inserts = await listen(clients[0], `other:${room}`,
+    { event: 'INSERT', table: 'messages' });
+  const answers = await Promise.all(
+    Array.from({ length: 150 }, (_, i) => one.say(`e${i}`, {})));
+  assert.ok(answers.filter(answer => answer === 'ok').length >= 100);
+  assert.ok(answers.includes('error'));
+  await send(ben, room, 'and messages still come');
+  await inserts.content('and messages still come');
+  assert.deepEqual(one.statuses.map(s => s.status), ['SUBSCRIBED']);
+});
