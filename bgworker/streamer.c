@@ -38,6 +38,7 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "access/xlog.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -47,6 +48,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "attempts.h"
@@ -380,11 +382,17 @@ changes_sight(const event_header *event)
 /*
  * The committer sets our latch once it is through, so the timeout, which
  * grows, matters only for commits that no callback of ours sees.
+ *
+ * The server believes that nothing before RecentXmin is in progress, which is
+ * as old as our last snapshot: so old that it might look like the future.
  */
 static void
 await_visible(TransactionId xid)
 {
 	long		timeout = 1;
+
+	if (TransactionIdFollows(RecentXmin, xid))
+		RecentXmin = xid;
 
 	while (TransactionIdIsInProgress(xid))
 	{

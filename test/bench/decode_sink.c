@@ -28,6 +28,7 @@
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/resowner.h"
+#include "utils/timestamp.h"
 
 #include "compat.h"
 
@@ -101,6 +102,12 @@ decode_until(LogicalDecodingContext *ctx, XLogRecPtr end)
 	CurrentResourceOwner = owner;
 }
 
+static double
+wall_seconds(void)
+{
+	return GetCurrentTimestamp() / 1e6;
+}
+
 /* What this process has used so far: other processes do not count. */
 static double
 cpu_seconds(void)
@@ -112,7 +119,7 @@ cpu_seconds(void)
 		(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-/* decode_sink(slot name, options text[]) -> messages, bytes, seconds */
+/* decode_sink(slot name, options text[]) -> messages, bytes, cpu, wall */
 Datum
 decode_sink(PG_FUNCTION_ARGS)
 {
@@ -121,9 +128,10 @@ decode_sink(PG_FUNCTION_ARGS)
 	LogicalDecodingContext *ctx;
 	Sink		sink = {0};
 	TupleDesc	desc;
-	double		begin = cpu_seconds();
-	Datum		values[3];
-	bool		nulls[3] = {false, false, false};
+	double		cpu = cpu_seconds();
+	double		wall = wall_seconds();
+	Datum		values[4];
+	bool		nulls[4] = {false};
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -143,6 +151,7 @@ decode_sink(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(caller);
 	values[0] = Int64GetDatum(sink.messages);
 	values[1] = Int64GetDatum(sink.bytes);
-	values[2] = Float8GetDatum(cpu_seconds() - begin);
+	values[2] = Float8GetDatum(cpu_seconds() - cpu);
+	values[3] = Float8GetDatum(wall_seconds() - wall);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
 }

@@ -7,10 +7,11 @@
  *		hub PORT coalesce	one for all that is due to a socket in a turn
  *
  * The measure for the gateway's fan-out.  It knows no tokens, no members, no
- * slow readers, and its clients trust it: whoever begins with "G" gets a
- * WebSocket, and is a reader of the room that its first message names (at the
- * end of "eq.", see room_id()); whoever begins with "P" gets one back, and
- * publishes texts, each after its room and length.
+ * slow readers, and its clients trust it.  Whoever begins with "G" gets a
+ * WebSocket, is a reader of the room that its first message names (at the end
+ * of "eq.", see room_id()), and gets an answer to each further one.  Whoever
+ * begins with "P" gets that back, and publishes texts, each after its room and
+ * length.
  *
  *-------------------------------------------------------------------------
  */
@@ -183,8 +184,9 @@ read_reader(reader *r)
 	}
 	else if (text[0] == 'G')
 		write_out(r, welcome, sizeof(welcome) - 1);
-	else if (!r->joined &&
-			 (room = memmem(text, (size_t) got, "eq.", 3)) != NULL)
+	else if (r->joined)			/* heartbeats are all that comes then */
+		write_out(r, frame, make_frame(frame, reply, sizeof(reply) - 1));
+	else if ((room = memmem(text, (size_t) got, "eq.", 3)) != NULL)
 	{
 		reader	  **list = &rooms[strtoul(room + 3 + 24, NULL, 16)];
 

@@ -30,6 +30,7 @@
 typedef struct model_channel
 {
 	bool		told;			/* that it is subscribed */
+	bool		blind;			/* perhaps of what was before its last join */
 	unsigned	users;			/* whom it has spoken for, as bits */
 	unsigned	rooms;			/* what it asks for, as bits */
 	int			last;			/* message that came last */
@@ -205,6 +206,7 @@ push(model_conn *c, int topic, const char *event, const char *payload)
 			 "{\"topic\":\"realtime:t%d\",\"event\":\"%s\",\"payload\":%s,"
 			 "\"ref\":\"2\",\"join_ref\":\"1\"}", topic, event, payload);
 	c->channels[topic].told = false;
+	c->channels[topic].blind = c->choked;
 	world_send(w, c->conn, text);
 }
 
@@ -255,7 +257,7 @@ refresh(model_conn *c, int topic, int user, bool expired)
 static bool
 must_get(const model_conn *c, const model_channel *ch, int room)
 {
-	if (c->conn == NULL || c->choked || !ch->told ||
+	if (c->conn == NULL || c->choked || ch->blind || !ch->told ||
 		!(ch->rooms & 1U << room))
 		return false;
 

@@ -162,6 +162,23 @@ my %attacks = (
 		}
 		$self->read_for($ws, 8);
 	},
+	'broadcasts and presence' => sub {
+		my ($self) = @_;
+		my $ws = $self->open;
+		my $topic = "realtime:room:$self->{talk}";
+
+		$self->pour($ws, $self->message($topic, 'phx_join', { config =>
+				{ broadcast => { ack => \1, self => \1 },
+				  presence => { key => 'x' x 200, enabled => \1 } } }));
+		$self->pour($ws, join '', map {
+				$self->message($topic, 'broadcast', { type => 'broadcast',
+						event => 'e' x $_, payload => { n => $_ } })
+				  . $self->message($topic, 'presence', { type => 'presence',
+						event => 'track', payload => { n => 'y' x $_ } })
+				  . WebSocket::frame(2, pack 'C7a*', 3, map({ rand 256 } 1 .. 6),
+					'z' x $_)
+		} 1 .. 1000);
+	},
 	'tokens' => sub {
 		my ($self) = @_;
 		my $ws = $self->open;

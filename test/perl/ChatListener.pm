@@ -37,10 +37,13 @@ use warnings;
 
 use Carp;
 use JSON::PP;
-use List::Util qw(any first);
+use List::Util qw(any);
 
 use WebSocket;
 our @ISA = qw(WebSocket);
+
+# What the kernel takes for a slow one.
+my $SLOW_BUFFER = 8192;
 
 my $json = JSON::PP->new->canonical->utf8->allow_nonref;
 
@@ -48,17 +51,25 @@ my $json = JSON::PP->new->canonical->utf8->allow_nonref;
 sub new
 {
 	my ($class, %args) = @_;
-	my $self = $class->SUPER::new(%args);
+	my $self = $class->SUPER::new(%args,
+		$args{slow} ? (receive_buffer => $SLOW_BUFFER) : ());
 
 	$self->{slow} = $args{slow};
-	setsockopt $self->{socket}, Socket::SOL_SOCKET(), Socket::SO_RCVBUF(), 4096
-	  if $args{slow};
 	$self->{socket}->blocking(0);
 	$self->{topics} = {};	# topic => the subscription that is told now
 	$self->{asked} = {};	# topic => those that wait for their answers
 	$self->{past} = [];		# ended, not yet judged
 	$self->{complaints} = [];
 	return $self;
+}
+
+# Is it to be read now?  A slow one is, before the gateway takes it for dead.
+sub is_due
+{
+	my ($self) = @_;
+
+	return !$self->{ended}
+	  && (!$self->{slow} || time > ($self->{taken} // 0) + 3);
 }
 
 # Asking
@@ -152,6 +163,18 @@ sub has_heard
 	return @$told && $told->[-1][0] =~ /"title":"\Q$title\E"/;
 }
 
+# In words, for who looks for a fault.
+sub state
+{
+	my ($self) = @_;
+
+	return join ', ', $self->{slow} ? 'slow' : 'fast',
+	  length($self->{input}) . ' bytes unread',
+	  (map { "leaves $_" } sort keys %{ $self->{leaving} // {} }),
+	  (map { "asked for $_" } grep { @{ $self->{asked}{$_} } } sort keys %{ $self->{asked} }),
+	  map { "$_ was told " . @{ $self->{topics}{$_}{told} } } sort keys %{ $self->{topics} };
+}
+
 # Hearing
 
 # Take what has come; position tells where the commits are now.  False when the
@@ -161,6 +184,7 @@ sub take
 	my ($self, $position) = @_;
 
 	return 0 if $self->{ended};
+	$self->{taken} = time;
 	for (;;)
 	{
 		my $read = sysread $self->{socket}, $self->{input}, 262144,
@@ -344,6 +368,7 @@ sub _judge
 	my ($self, $model, $now) = @_;
 	my @told = @{ $now->{told} };
 	my ($begun, @missing, $last) = (0);
+	my %came;				# of each room, of each message
 
 	$now->{next} //= $model->first_after($now->{from});
 	foreach my $n ($now->{next} .. $model->events - 1)
@@ -357,6 +382,8 @@ sub _judge
 			shift @told;
 			$begun = 1;
 			$last = $n;
+			push @{ $came{$_} }, $n
+			  foreach grep { defined } @$event{qw(room message)};
 		}
 		elsif (!$begun && $now->{until} && $event->{lsn} <= $now->{until})
 		{
@@ -372,49 +399,38 @@ sub _judge
 		ChatModel::field($told[0][0], 'conversation_id') // ChatModel::field($told[0][0], 'id'))
 	  if @told;
 	@missing = grep { $_->{n} < ($last // -1) } @missing if $now->{ended};
-	$self->_excuse($model, $now, \@missing);
+	$self->_excuse($model, $now, \@missing, \%came);
 	return;
 }
 
 # What is missing must have been taken back, with all that was behind it.
 sub _excuse
 {
-	my ($self, $model, $now, $missing) = @_;
-	my %is_missing = map { $_->{n} => 1 } @$missing;
+	my ($self, $model, $now, $missing, $came) = @_;
 
 	$self->{taken_back} += @$missing;
-
 	foreach my $event (@$missing)
 	{
 		my $lost = $now->{who}{is_service} ? undef :
 		  $model->lost_after($event, $now->{who}{profile});
 		my $blanked = $model->blanked_after($event);
 
-		next if _all_missing($model, $now, \%is_missing, $event, $lost, 'room')
-		  || _all_missing($model, $now, \%is_missing, $event, $blanked, 'message');
+		next if _none_before($came->{ $event->{room} }, $event, $lost)
+		  || ($event->{message}
+			&& _none_before($came->{ $event->{message} }, $event, $blanked));
 		$self->_complain("$now->{topic}, $now->{who}{name}: missing $event->{n}: $event->{key}",
 			$event->{room});
 	}
 	return;
 }
 
-# Is everything from an event up to another one missing that has the same
-# value?
-sub _all_missing
+# Did none of these come behind an event and before an end?
+sub _none_before
 {
-	my ($model, $now, $is_missing, $event, $end, $name) = @_;
+	my ($came, $event, $end) = @_;
 
 	return 0 unless defined $end;
-	foreach my $n ($event->{n} .. $end - 1)
-	{
-		my $other = $model->event($n);
-
-		return 0
-		  if ($other->{$name} // '') eq $event->{$name}
-		  && _ids($now, $other) ne ''
-		  && !$is_missing->{$n};
-	}
-	return 1;
+	return (ChatModel::next_of($came, $event->{n}) // $end) >= $end;
 }
 
 1;

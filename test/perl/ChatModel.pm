@@ -77,13 +77,21 @@ sub event { return $_[0]{events}[ $_[1] ] }
 sub first_after
 {
 	my ($self, $lsn) = @_;
-	my ($low, $high) = (0, $self->events);
+
+	return search($self->events, sub { $self->event($_[0])->{lsn} > $lsn });
+}
+
+# The first of n numbers from 0 from which on a condition holds.
+sub search
+{
+	my ($n, $holds) = @_;
+	my ($low, $high) = (0, $n);
 
 	while ($low < $high)
 	{
 		my $middle = int(($low + $high) / 2);
 
-		if ($self->event($middle)->{lsn} > $lsn) { $high = $middle }
+		if ($holds->($middle)) { $high = $middle }
 		else { $low = $middle + 1 }
 	}
 	return $low;
@@ -221,15 +229,12 @@ sub _publish
 }
 
 # The first number above n in a list of ascending ones.
-sub _next_of
+sub next_of
 {
 	my ($numbers, $n) = @_;
 
-	foreach my $number (@{ $numbers // [] })
-	{
-		return $number if $number > $n;
-	}
-	return undef;
+	return undef unless $numbers;
+	return $numbers->[ search(scalar @$numbers, sub { $numbers->[ $_[0] ] > $n }) ];
 }
 
 # By which event number does a profile lose sight of the room after event n?
@@ -237,7 +242,7 @@ sub lost_after
 {
 	my ($self, $event, $profile) = @_;
 
-	return _next_of($self->{lost}{ $event->{room} }{$profile}, $event->{n});
+	return next_of($self->{lost}{ $event->{room} }{$profile}, $event->{n});
 }
 
 # By which is the message of event n made a tombstone after it?
@@ -246,7 +251,7 @@ sub blanked_after
 	my ($self, $event) = @_;
 
 	return undef unless $event->{message};
-	return _next_of($self->{blanked}{ $event->{message} }, $event->{n});
+	return next_of($self->{blanked}{ $event->{message} }, $event->{n});
 }
 
 # The rows that a profile should see, in a few words each, sorted.

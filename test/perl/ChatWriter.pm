@@ -200,13 +200,13 @@ my @both = (
 		my ($self, $model, $room) = @_;
 		my $key = rand() < 0.3 ? quoted('k' . int rand 30) : 'NULL';
 
-		return "SELECT openhr_msg.send_message($room, " . quoted(text(400)) . ", client_message_id => $key)";
+		return "SELECT openhr_msg.send_message($room, " . quoted(text(800)) . ", client_message_id => $key)";
 	}) ],
 	[ 10, 'insert', in_room(sub {
 		my ($self, $model, $room) = @_;
 
 		return 'INSERT INTO messages (conversation_id, sender_profile_id, content) VALUES '
-		  . join ', ', map { "($room, " . $self->me . ', ' . quoted(text(200)) . ')' } 0 .. rand 3;
+		  . join ', ', map { "($room, " . $self->me . ', ' . quoted(text(600)) . ')' } 0 .. rand 3;
 	}) ],
 	[ 4, 'edit', of_message(sub { "UPDATE messages SET content = " . quoted(text(100)) . " WHERE id = $_[2]" }) ],
 	[ 5, 'delete', of_message(sub { "UPDATE messages SET is_deleted = true WHERE id = $_[2]" }) ],
@@ -272,7 +272,7 @@ my @services = (@both,
 		# Whoever runs the writers finds somebody new.
 		return 'DELETE FROM profiles WHERE id = ' . quoted(splice @$people, rand @$people, 1);
 	} ],
-	[ 0.6, 'bulk', in_room(sub {
+	[ 1.2, 'bulk', in_room(sub {
 		my ($self, $model, $room) = @_;
 		my $said = "INSERT INTO messages (conversation_id, content)"
 		  . " SELECT $room, 'bulk " . ++$texts . " ' || i FROM generate_series(1, 520) i;";

@@ -80,7 +80,7 @@ my @ledgers;
 =item Ledger->new($node, %args)
 
 The node must serve already.  Arguments: C<writers> (2), C<readers> (3),
-C<pause>, what a writer rests between two statements (0.02 seconds), and
+C<pause>, what a writer rests between two statements (0.05 seconds), and
 C<patience>, after how many seconds of silence a reader thinks that his
 connection is dead (12).
 
@@ -91,7 +91,7 @@ sub new
 	my ($class, $node, %args) = @_;
 	my $self = bless {
 		node => $node,
-		pause => $args{pause} // 0.02,
+		pause => $args{pause} // 0.05,
 		patience => $args{patience} // 12,
 		round => 0,
 		writers => [],

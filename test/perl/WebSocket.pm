@@ -27,10 +27,10 @@ use Carp;
 use Digest::SHA qw(hmac_sha256 sha1);
 use Encode qw(decode encode_utf8);
 use IO::Select;
-use IO::Socket::INET;
+use IO::Socket::IP;
 use JSON::PP;
 use MIME::Base64 qw(encode_base64 encode_base64url);
-use Socket qw(MSG_NOSIGNAL SHUT_WR);
+use Socket qw(MSG_NOSIGNAL SHUT_WR SOL_SOCKET SO_RCVBUF);
 use Time::HiRes qw(time);
 
 our $PATIENCE = 60;
@@ -57,10 +57,13 @@ sub token
 sub dial
 {
 	my ($class, %args) = @_;
-	my $socket = IO::Socket::INET->new(
-		PeerAddr => $args{host} // '127.0.0.1',
+	my $socket = IO::Socket::IP->new(
+		PeerHost => $args{host} // '127.0.0.1',
 		PeerPort => $args{port},
 		Proto => 'tcp',
+		Sockopts => defined $args{receive_buffer}
+		? [ [ SOL_SOCKET, SO_RCVBUF, $args{receive_buffer} ] ]
+		: [],
 		Timeout => $PATIENCE) or croak "could not connect: $@";
 
 	binmode $socket;
@@ -138,7 +141,7 @@ sub send_bytes
 
 	while (length $bytes)
 	{
-		my $sent = $self->{socket}->send($bytes, MSG_NOSIGNAL);
+		my $sent = send $self->{socket}, $bytes, MSG_NOSIGNAL;
 
 		return 0 unless defined $sent;
 		substr($bytes, 0, $sent, '');

@@ -152,13 +152,7 @@ FROM unnest(ARRAY['Asia/Tokyo', 'America/New_York', 'UTC']) zone;
 SELECT (last_message).content FROM openhr_msg.list_conversations();
 
 \set ECHO none
-:as_owner
-TRUNCATE conversations;
-DELETE FROM profiles;
-DROP TABLE sent, kept;
-DROP FUNCTION answer, id_of, turn, turn_back, check_pages;
-REVOKE ALL ON openhr_msg.conversation_months FROM authenticated;
-DO $$
+CREATE FUNCTION pg_temp.drop_months() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
 	month regclass;
 BEGIN
@@ -170,3 +164,49 @@ BEGIN
 	END LOOP;
 END
 $$;
+\set ECHO all
+-- A page reads no more than it shows, also when one conversation has all the
+-- messages of a month.
+:as_owner
+TRUNCATE conversations;
+SELECT pg_temp.drop_months();
+SET session_replication_role = replica;
+INSERT INTO conversations (id, created_at, updated_at, last_seq, last_version)
+VALUES (:'nobody', '2025-07-01', '2025-07-31', 30000, 30000);
+INSERT INTO conversation_participants (conversation_id, profile_id)
+VALUES (:'nobody', :'ann');
+INSERT INTO messages (id, conversation_id, content, seq, version, created_at)
+SELECT openhr_msg.uuid_v7_floor(at), :'nobody', 'many', n, n, at
+FROM generate_series(1, 30000) n,
+	LATERAL (SELECT timestamptz '2025-07-01' + n * interval '1 minute') s (at);
+RESET session_replication_role;
+SELECT openhr_msg.create_partitions(0);
+ANALYZE messages;
+CREATE FUNCTION pg_temp.rows_read(call text) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+	before bigint := (SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))
+		FROM pg_stat_xact_all_tables WHERE relname ~ '^messages_');
+BEGIN
+	EXECUTE 'SELECT FROM openhr_msg.' || call;
+	RETURN (SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) - before
+		FROM pg_stat_xact_all_tables WHERE relname ~ '^messages_');
+END
+$$;
+:as_ann
+SELECT page, pg_temp.rows_read(format(page, (SELECT id FROM conversations))) < 60
+FROM unnest(ARRAY[
+	'list_messages(%L)',
+	'list_messages(%L, before => ''2025-07-02'')',
+	'list_messages(%L, before_seq => 2000)',
+	'list_messages(%L, after_seq => 2000)',
+	'list_changes(%L, 2000)']) AS page;
+
+\set ECHO none
+:as_owner
+TRUNCATE conversations;
+DELETE FROM profiles;
+DROP TABLE sent, kept;
+DROP FUNCTION answer, id_of, turn, turn_back, check_pages;
+REVOKE ALL ON openhr_msg.conversation_months FROM authenticated;
+SELECT pg_temp.drop_months();

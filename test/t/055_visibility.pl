@@ -54,6 +54,7 @@ my $anon = { name => 'anon', profile => '', token => $node->token(undef, role =>
 my %known;				# profile => who
 my (@listeners, @writers, @prepared, @log, @volleys);
 my ($step, $syncs, $topics, $gids, %count) = (0, 0, 0, 0);
+my $beat = time;		# when the sockets last said that they live
 my $may_end = 0;		# sockets may be told to come back
 
 # The database
@@ -155,7 +156,7 @@ sub connect_listener
 {
 	my $who = rand() < 0.1 ? ChatWriter::pick($service, $anon) : $known{ ChatWriter::pick(@{ $model->{people} }) };
 	my $listener = ChatListener->new(
-		port => $node->gateway_port, token => $who->{token}, slow => rand() < 0.3);
+		port => $node->gateway_port, token => $who->{token}, slow => rand() < 0.5);
 
 	$listener->{name} = 'socket ' . ++$count{sockets};
 	$listener->{who} = $who;
@@ -222,9 +223,14 @@ sub hear
 {
 	my ($even_slow) = @_;
 
+	if (time > $beat + 20)
+	{
+		$_->push_event('phoenix', 'heartbeat', {}) foreach grep { !$_->{ended} } @listeners;
+		$beat = time;
+	}
 	foreach my $listener (@listeners)
 	{
-		next if $listener->{ended} || ($listener->{slow} && !$even_slow);
+		next unless $listener->is_due || ($even_slow && !$listener->{ended});
 		next if $listener->take(\&position);
 		# A kernel that has not sent everything may send nothing more.
 		complain($listener, { text => 'was cut, ' . ($listener->{code} // 'reset') })
@@ -390,22 +396,30 @@ sub complain
 			join ' ', map { $known{$_}{name} // $_ } sort keys %{ $_->{sees} })
 		  foreach grep { defined } @events[ -30 .. -1 ];
 	}
-	BAIL_OUT('see above') if ++$count{complaints} > 0;
+	die "see above\n" if ++$count{complaints} > 0;
+	return;
+}
+
+# Until no socket waits any more.
+sub wait_for_all
+{
+	my ($what, $waits) = @_;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+
+	while (my ($behind) = grep { !$_->{ended} && $waits->($_) } @listeners)
+	{
+		hear(1);
+		complain($behind, { text => "waits for $what: " . $behind->state }) if time > $deadline;
+		sleep 0.001;
+	}
 	return;
 }
 
 sub settle
 {
-	$_->push_event('phoenix', 'heartbeat', {}) foreach grep { !$_->{ended} } @listeners;
+	wait_for_all('answers', sub { $_[0]->is_waiting });
 	my $title = mark();
-	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
-
-	until (!any { !$_->{ended} && ($_->is_waiting || !$_->has_heard($title)) } @listeners)
-	{
-		hear(1);
-		die "$title has not come to all\n" if time > $deadline;
-		sleep 0.001;
-	}
+	wait_for_all($title, sub { !$_[0]->has_heard($title) });
 	foreach my $listener (@listeners)
 	{
 		complain($listener, $_) foreach $listener->settle($model);
@@ -569,7 +583,7 @@ my $start = time;
 for ($step = 1; $step <= $steps; $step++)
 {
 	if ($step % 700 == 350) { $trouble[ $step / 700 % @trouble ]->() }
-	elsif ($step % 60 == 0) { settle() }
+	elsif ($step % 150 == 0) { settle() }
 	elsif (rand() < 0.08) { socket_step() }
 	else { write_step() }
 	hear();

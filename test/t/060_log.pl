@@ -14,6 +14,7 @@ use warnings;
 use GatewayCluster;
 use IPC::Run;
 use PostgreSQL::Test::Utils;
+use PsqlSession;
 use Test::More;
 use WebSocket;
 
@@ -278,8 +279,8 @@ is_silent('routes');
 
 # Waiting for a lock, which somebody holds, and each end that it may have.
 
-my $watcher = session('watcher');
-my $locker = session('postgres');
+my $watcher = PsqlSession->new($node, 'watcher');
+my $locker = PsqlSession->new($node, 'postgres');
 my @waiting = (
 	"SELECT openhr_msg.send_message('$talk', 'MARKER')",
 	"SELECT openhr_msg.edit_message('$message{own}', 'MARKER')",
@@ -287,7 +288,7 @@ my @waiting = (
 	"UPDATE messages SET content = 'MARKER' WHERE id = '$message{own}'",
 	"UPDATE conversations SET title = 'MARKER' WHERE id = '$managed'");
 
-ask($locker, 'BEGIN; SELECT count(*) FROM (SELECT FROM conversations FOR UPDATE) x');
+$locker->ask('BEGIN; SELECT count(*) FROM (SELECT FROM conversations FOR UPDATE) x');
 foreach my $setting ('statement_timeout', 'lock_timeout')
 {
 	my $sqlstate = $setting eq 'lock_timeout' ? '55P03' : '57014';
@@ -302,28 +303,27 @@ is_silent('waits');
 ok(logs() =~ /still waiting for \w+/, 'though waits are logged');
 
 # What a session did last is seen as long as it is idle.
-my $idle = session('postgres');
+my $idle = PsqlSession->new($node, 'postgres');
 my $last = marker('the last statement of a session');
-ask($idle, $ann_speaks);
-ask($idle, "SELECT openhr_msg.send_message('$other', '$last')");
+$idle->ask($ann_speaks);
+$idle->ask("SELECT openhr_msg.send_message('$other', '$last')");
 is_unseen('an idle session');
 
 # A deadlock shows the statements of all who are in it.
-my @tied = (session('postgres'), session('postgres'));
+my @tied = (PsqlSession->new($node, 'postgres'), PsqlSession->new($node, 'postgres'));
 my @talks = ($node->conversation($ann), $node->conversation($ann));
 foreach my $i (0, 1)
 {
-	ask($tied[$i], $ann_speaks);
-	ask($tied[$i], "BEGIN; SELECT openhr_msg.send_message('$talks[$i]', 'x')");
+	$tied[$i]->ask($ann_speaks);
+	$tied[$i]->ask("BEGIN; SELECT openhr_msg.send_message('$talks[$i]', 'x')");
 }
 foreach my $i (0, 1)
 {
 	my $marker = marker('a deadlock');
 
-	enter($tied[$i],
-		"SELECT openhr_msg.send_message('$talks[1 - $i]', '$marker'); COMMIT;");
+	$tied[$i]->enter("SELECT openhr_msg.send_message('$talks[1 - $i]', '$marker'); COMMIT;");
 }
-$_->{run}->finish foreach @tied;
+$_->finish foreach @tied;
 ok(logs() =~ /deadlock detected/, 'a deadlock is logged');
 is_silent('deadlock');
 
@@ -564,20 +564,19 @@ my @gaps = (
 
 foreach my $gap (@gaps)
 {
-	my ($statement, $blamed, %settings) = @$gap;
-	my $name = defined $blamed ? "$blamed = $gap->[2]: $statement" : $statement;
-	my $options;
+	my ($statement, @settings) = @$gap;
+	my ($blamed, $value) = @settings;
+	my %settings = @settings;
+	my $options = join ' ', map { "-c $_=$settings{$_}" } sort keys %settings;
 	my $marker;
 
-	%settings = @$gap[ 1 .. $#$gap ];
-	$options = join ' ', map { "-c $_=$settings{$_}" } sort keys %settings;
 	$marker = send_parameters($options, 'extended', $statement)
 	  if $statement =~ /:t/;
 	$marker //= send_literal($options, $statement);
-	ok(leaks($marker), "a gap: $name");
+	ok(leaks($marker), "a gap: $options $statement");
 	next unless defined $blamed;
 	is(with_options($options, "SELECT count(*) FROM openhr_msg.check_log_settings()
-			WHERE setting = '$blamed' AND value = '$settings{$blamed}'"),
+			WHERE setting = '$blamed' AND value = '$value'"),
 		1, 'is told');
 }
 
@@ -595,47 +594,13 @@ ok(logs() =~ /the text of messages may get into the server's log, because of log
 $node->stop;
 done_testing();
 
-# A psql that stays.
-sub session
-{
-	my ($user) = @_;
-	my $session = { in => '', out => '' };
-
-	$session->{run} = IPC::Run::start(
-		[ 'psql', '-X', '-q', '-A', '-t', '-d',
-			$node->connstr('postgres') . " user=$user" ],
-		'<', \$session->{in}, '>&', \$session->{out}, IPC::Run::timeout(180));
-	$session->{pid} = ask($session, 'SELECT pg_backend_pid()');
-	return $session;
-}
-
-sub enter
-{
-	my ($session, $statement) = @_;
-
-	$session->{in} .= "$statement\n";
-	$session->{run}->pump_nb;
-	return;
-}
-
-# What is answered before the end of the statement is.
-sub ask
-{
-	my ($session, $statement) = @_;
-
-	$session->{out} = '';
-	enter($session, "$statement;\n\\echo ===");
-	$session->{run}->pump until $session->{out} =~ /^===$/m;
-	return $session->{out} =~ s/\n?===\n\z//r;
-}
-
 # Nobody sees it who sees what others do.
 sub is_unseen
 {
 	my ($what) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 
-	is_deeply([ found(ask($watcher, 'SELECT query FROM pg_stat_activity')) ],
+	is_deeply([ found($watcher->ask('SELECT query FROM pg_stat_activity')) ],
 		[], "$what: nothing in pg_stat_activity");
 	return;
 }
@@ -646,15 +611,15 @@ sub wait_and_end
 {
 	my ($end, $statement) = @_;
 	my $marker = marker("$end: $statement");
-	my $session = session('postgres');
-	my $pid = $session->{pid};
+	my $session = PsqlSession->new($node, 'postgres');
+	my $pid = $session->pid;
 
-	ask($session, "SET openhr_msg.rate_limit = 0; $ann_speaks");
-	enter($session, $statement =~ s/MARKER/$marker/r . ';');
+	$session->ask("SET openhr_msg.rate_limit = 0; $ann_speaks");
+	$session->enter($statement =~ s/MARKER/$marker/r . ';');
 	$node->wait_until(
 		sub {
-			$session->{run}->pump_nb;
-			ask($watcher, "SELECT wait_event_type FROM pg_stat_activity
+			$session->pump;
+			$watcher->ask("SELECT wait_event_type FROM pg_stat_activity
 				WHERE pid = $pid") eq 'Lock';
 		},
 		'the statement waits');
@@ -667,7 +632,7 @@ sub wait_and_end
 	{
 		$node->value("SELECT $end($pid)");
 	}
-	$session->{run}->finish;
+	$session->finish;
 	return;
 }
 

@@ -26,7 +26,7 @@ use warnings;
 use Bench;
 use Exporter 'import';
 our @EXPORT = qw($ROOM $SENDER $BODY interleave make_rooms pgbench rate ratio
-  speak_as);
+  run_pgbench speak_as);
 
 my $SECONDS = $ENV{BENCH_SECONDS} || 2;
 my $ROUNDS = $ENV{BENCH_ROUNDS} || 5;
@@ -69,23 +69,35 @@ sub speak_as
 	  . " || '\",\"role\":\"authenticated\"}', false) <> ''";
 }
 
-# Transactions a second of a script.  Options: clients, options (settings).
+# Transactions a second of a script.  Options: clients,
+# options (settings), database.
 sub pgbench
 {
 	my ($script, %with) = @_;
 	my $clients = $with{clients} || 1;
 	my $file = "$ENV{TMPDIR}/script.$$";
 	local $ENV{PGOPTIONS} = $with{options} // '';
+	local $ENV{PGDATABASE} = $with{database} // $ENV{PGDATABASE};
 
 	open my $out, '>', $file or die "could not write $file: $!\n";
 	print $out $script;
 	close $out or die "could not write $file: $!\n";
 
-	my $said = `pgbench -n -M prepared -c $clients -T $SECONDS -f $file 2>&1`;
+	my ($tps) = run_pgbench("-n -M prepared -c $clients -f $file");
 	unlink $file;
-	my ($tps) = $said =~ /^tps = ([\d.]+)/m;
-	die "pgbench:\n$said" if !$tps || $said =~ /ERROR|aborted/;
 	return $tps;
+}
+
+# Transactions a second, and how many they were.
+sub run_pgbench
+{
+	my ($arguments) = @_;
+	my $said = `pgbench -T $SECONDS $arguments 2>&1`;
+	my ($tps) = $said =~ /^tps = ([\d.]+)/m;
+	my ($count) = $said =~ /^number of transactions actually processed: (\d+)/m;
+
+	die "pgbench:\n$said" if !$tps || $said =~ /ERROR|aborted/;
+	return wantarray ? ($tps, $count) : $tps;
 }
 
 # Some scripts in turns: name => script, or name => [script, options of its
