@@ -188,7 +188,7 @@ SELECT openhr_msg.is_participant(:'other'), openhr_msg.is_participant(:'group'),
 
 -- Tables and functions of her own with our names.
 CREATE TEMP TABLE conversation_participants (LIKE public.conversation_participants);
-INSERT INTO pg_temp.conversation_participants SELECT gen_random_uuid(), :'other', :'bob', 'admin', now(), now(), false, 0;
+INSERT INTO pg_temp.conversation_participants SELECT gen_random_uuid(), :'other', :'bob', 'admin', now(), now(), false, 0, 0;
 CREATE TEMP TABLE messages (LIKE public.messages);
 CREATE TEMP TABLE conversations (LIKE public.conversations);
 SET search_path = pg_temp, public;

@@ -139,8 +139,6 @@ my ($in, $out) = ("BEGIN; UPDATE conversations SET title = title WHERE id = '$ta
 my $locker = IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('postgres') ],
 	'<', \$in, '>', \$out, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
 IPC::Run::pump($locker) until $out =~ /locked/;
-my $lock_pid = $node->value("SELECT pid FROM pg_stat_activity
-	WHERE state = 'idle in transaction'");
 $node->say($other, $ana, 'to eva, too');
 answer_ping($tab);
 hears_of('to eva, too');
