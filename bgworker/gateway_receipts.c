@@ -16,7 +16,7 @@
 
 #include "gateway_calls.h"
 
-#define BATCH	50
+#define BATCH	20
 
 /* In microseconds; what is due later than this is due now. */
 #define FAR_AWAY	INT64CONST(10000000)
