@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * broadcast.c
- *	  What clients say to one another, past the tables.
+ *	  What clients say to one another, past the tables.  (What is broadcast
+ *	  from the database is in notice.c.)
  *
  * A broadcast is passed on as it came: a client's JSON text is checked, and
  * not built anew; what is no JSON is not looked at.  Each receiver of a

@@ -214,6 +214,22 @@ hub_learn(hub *h, const event_header *event)
 	hub_reap(h);
 }
 
+/* False: no memory. */
+static bool
+route_one(hub *h, const event_header *e)
+{
+	if (e->table == EVENT_BROADCASTS && e->action == EVENT_INSERT)
+		return notice_route(h, e);
+
+	/* Before the tables are known nobody subscribes to them. */
+	if (!is_row(e) || !hub_knows_tables(h))
+		return true;
+	if (!hub_follow_columns(h, e))
+		return false;
+	route_event(h, e);
+	return true;
+}
+
 void
 hub_route(hub *h, const event_header *const *events, size_t n)
 {
@@ -222,12 +238,7 @@ hub_route(hub *h, const event_header *const *events, size_t n)
 	h->routing = true;
 	for (size_t i = 0; i < n; i++)
 	{
-		/* Before the tables are known nobody subscribes to them. */
-		if (!is_row(events[i]) || !hub_knows_tables(h))
-			continue;
-		if (hub_follow_columns(h, events[i]))
-			route_event(h, events[i]);
-		else
+		if (!route_one(h, events[i]))
 			hub_reset(h, HUB_CLOSE_TRY_LATER, "out of memory");
 	}
 	hub_reap(h);

@@ -416,6 +416,9 @@ extern void signal_free(hub *h);
 extern void broadcast_receive(channel *ch, const message *m);
 extern void broadcast_deliver(hub *h, const signal_header *s);
 
+/* notice.c */
+extern bool notice_route(hub *h, const event_header *e);
+
 /* presence.c */
 extern const char *presence_key_problem(const identity *identity,
 										const char *key);

@@ -38,6 +38,11 @@
 	"[{\"name\":\"id\",\"type\":\"uuid\"}," \
 	"{\"name\":\"conversation_id\",\"type\":\"uuid\"}," \
 	"{\"name\":\"profile_id\",\"type\":\"uuid\"}]"
+#define BROADCAST_COLUMNS \
+	"[{\"name\":\"id\",\"type\":\"uuid\"}," \
+	"{\"name\":\"topic\",\"type\":\"text\"}," \
+	"{\"name\":\"event\",\"type\":\"text\"}," \
+	"{\"name\":\"payload\",\"type\":\"jsonb\"}]"
 
 /* Rooms and people are known by numbers; this is how they look as uuids. */
 #define ROOM(n)		("00000000-0000-0000-0000-0000000000" #n)
@@ -416,7 +421,8 @@ event_new(event_table table, event_action action, int room, int user,
 		  const char *record, const char *old)
 {
 	static const char *const columns[] = {
-		CONVERSATION_COLUMNS, PARTICIPANT_COLUMNS, MESSAGE_COLUMNS
+		CONVERSATION_COLUMNS, PARTICIPANT_COLUMNS, MESSAGE_COLUMNS,
+		BROADCAST_COLUMNS
 	};
 	bool		row = action != EVENT_COMMIT && action != EVENT_TRUNCATE;
 	size_t		columns_len = row ? strlen(columns[table]) : 0;
@@ -470,6 +476,20 @@ event_participant(event_action action, int room, int user)
 	return event_new(EVENT_PARTICIPANTS, action, room, user,
 					 action == EVENT_INSERT ? record : NULL,
 					 action == EVENT_DELETE ? record : NULL);
+}
+
+/* topic and event are written as they stand in JSON, without quotes. */
+static inline event_header *
+event_broadcast(int room, const char *topic, const char *event,
+				const char *payload)
+{
+	char		record[8192];
+
+	snprintf(record, sizeof(record), "{\"id\":\"22222222-0000-7000-8000-"
+			 "000000000001\",\"conversation_id\":null,\"topic\":\"%s\","
+			 "\"event\":\"%s\",\"payload\":%s,\"created_at\":\"now\"}",
+			 topic, event, payload);
+	return event_new(EVENT_BROADCASTS, EVENT_INSERT, room, 0, record, NULL);
 }
 
 /* Commit events as one transaction at a given place; they are freed. */

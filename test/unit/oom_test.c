@@ -55,7 +55,8 @@ event_with_other_columns(int room, const char *content)
 	return e;
 }
 
-#define ROOM_1	"realtime:room:00000000-0000-0000-0000-000000000001"
+#define ROOM_1_NAME	"room:00000000-0000-0000-0000-000000000001"
+#define ROOM_1	"realtime:" ROOM_1_NAME
 
 static void
 speak(world *w, hub_conn *service, const char *text)
@@ -90,6 +91,7 @@ static bool
 talk(world *w, hub_conn *c, hub_conn *service)
 {
 	bool		good = true;
+	bool		joined;
 	bool		tracks;
 
 	world_send(w, c, "[\"7\",\"7\",\"" ROOM_1 "\",\"phx_join\",{\"config\":"
@@ -99,6 +101,9 @@ talk(world *w, hub_conn *c, hub_conn *service)
 			   "\"presence\":{\"enabled\":true}}},\"ref\":\"1\"}");
 	speak(w, service, "aloud");
 	was_told(w, c, "aloud");
+	joined = was_told(w, service, "aloud");
+	world_commit_one(w, event_broadcast(1, ROOM_1_NAME, "noted", "{}"));
+	good &= !joined || was_cut(w, service) || was_told(w, service, "noted");
 	world_send(w, c, "[\"7\",\"8\",\"" ROOM_1 "\",\"presence\",{\"event\":"
 			   "\"track\",\"payload\":{\"a\":1}}]");
 	tracks = was_told(w, c, "[\"7\",\"8\",\"" ROOM_1 "\",\"phx_reply\","
@@ -106,7 +111,7 @@ talk(world *w, hub_conn *c, hub_conn *service)
 	world_tell(w);
 	armed = false;
 	if (tracks && !was_cut(w, c))
-		good = is_present(w, "somebody");
+		good &= is_present(w, "somebody");
 	armed = true;
 	return good;
 }
