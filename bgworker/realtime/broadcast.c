@@ -19,10 +19,6 @@
 
 #include "rooms.h"
 
-/* This many at once, and then thirty a second. */
-#define BURST			100
-#define INTERVAL_MS		33
-
 /* Kind of the binary frame, and what it says of the payload. */
 #define BINARY_BROADCAST	4
 #define BINARY_RAW			0
@@ -102,7 +98,8 @@ publish(channel *ch, const message *m)
 	const char *problem = NULL;
 	parcel	   *p;
 
-	if (!conn_spend(h, &ch->conn->broadcasts_until, BURST, INTERVAL_MS))
+	if (!conn_spend(h, &ch->conn->broadcasts_until, BROADCAST_BURST,
+					BROADCAST_INTERVAL_MS))
 		return "Too many messages per second";
 	p = m->binary ? from_binary(ch, m, &problem) :
 		from_text(ch, m, &problem);

@@ -130,6 +130,14 @@ world_log(void *arg, const char *line)
 	(void) line;
 }
 
+/* The argument of a test's post is where its result goes. */
+static inline void
+world_posted(void *arg, void *post_arg, hub_post_result result)
+{
+	(void) arg;
+	*(int *) post_arg = result;
+}
+
 /* ----------
  * The world
  * ----------
@@ -147,12 +155,15 @@ world_describe(world *w)
 					  strlen(MESSAGE_COLUMNS));
 }
 
+typedef void (*posted_op) (void *arg, void *post_arg, hub_post_result result);
+
 /* Not live, and nothing known of the tables. */
 static inline world *
-world_new_bare(void)
+world_new_bare_with(posted_op posted)
 {
-	static const hub_ops ops = {
-		world_load_user, world_dirty, world_drain, world_close, world_log
+	const hub_ops ops = {
+		world_load_user, world_dirty, world_drain, world_close, world_log,
+		posted
 	};
 	token_config tokens = {.secret = SECRET};
 	char		error[256];
@@ -177,13 +188,25 @@ world_new_bare(void)
 }
 
 static inline world *
-world_new(void)
+world_new_bare(void)
 {
-	world	   *w = world_new_bare();
+	return world_new_bare_with(world_posted);
+}
+
+static inline world *
+world_new_with(posted_op posted)
+{
+	world	   *w = world_new_bare_with(posted);
 
 	world_describe(w);
 	hub_set_live(w->h, true);
 	return w;
+}
+
+static inline world *
+world_new(void)
+{
+	return world_new_with(world_posted);
 }
 
 static inline void
