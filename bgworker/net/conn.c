@@ -455,7 +455,7 @@ conn_end(server_conn *conn, const void *head, size_t head_len,
 
 /* The peer, or the owner, has so much time. */
 void
-conn_wait(server_conn *conn, deadline_kind kind)
+conn_await(server_conn *conn, deadline_kind kind)
 {
 	deadline_start(conn->srv, &conn->reading, kind);
 }

@@ -63,7 +63,7 @@ exchange_begin(server_conn *conn, const http_request *request,
 		srv->open++;
 		conn->body_size = size;
 		conn->state = CONN_BODY;
-		conn_wait(conn, DEADLINE_BODY);
+		conn_await(conn, DEADLINE_BODY);
 		if (len < size && request->minor > 0 &&
 			http_header_value(request, "expect") != NULL)
 			conn_write(conn, (uint8_t *) go_on, sizeof(go_on) - 1);
@@ -116,7 +116,7 @@ deliver(server_conn *conn, const char *data)
 	server	   *srv = conn->srv;
 
 	conn->state = CONN_ANSWER;
-	conn_wait(conn, DEADLINE_ANSWER);
+	conn_await(conn, DEADLINE_ANSWER);
 	srv->ops.body(srv->arg, conn->exchange, data, conn->body_size);
 	free_body(conn);
 }
