@@ -222,7 +222,7 @@ read_head(server_conn *conn, uint8_t *data, size_t len)
 
 	size = http_head_size(head, len, seen);
 	if (size > HTTP_MAX_HEAD || (size == 0 && len > HTTP_MAX_HEAD))
-		conn_refuse(conn, 431, "request header is too large");
+		conn_fail(conn, 431, "request header is too large");
 	else if (size > 0)
 	{
 		serve_request(conn, head, size, len);
@@ -265,7 +265,7 @@ serve_request(server_conn *conn, char *head, size_t size, size_t len)
 
 	if (status != 0)
 	{
-		conn_refuse(conn, status, "request cannot be understood");
+		conn_fail(conn, status, "request cannot be understood");
 		return;
 	}
 	switch (http_wants_upgrade(&request))
@@ -277,10 +277,10 @@ serve_request(server_conn *conn, char *head, size_t size, size_t len)
 			open_websocket(conn, &request);
 			break;
 		case HTTP_UPGRADE_VERSION:
-			conn_refuse(conn, 426, "WebSocket version 13 is required");
+			conn_fail(conn, 426, "WebSocket version 13 is required");
 			break;
 		case HTTP_UPGRADE_BAD:
-			conn_refuse(conn, 400, "WebSocket handshake is not valid");
+			conn_fail(conn, 400, "WebSocket handshake is not valid");
 			break;
 	}
 }
@@ -298,7 +298,7 @@ open_websocket(server_conn *conn, const http_request *request)
 	}
 	conn->user = srv->ops.request(srv->arg, conn, request, &refusal);
 	if (conn->user == NULL)
-		conn_refuse(conn, refusal.status, refusal.error);
+		conn_fail(conn, refusal.status, refusal.error);
 	else
 	{
 		srv->open++;
@@ -319,7 +319,7 @@ send_away(server_conn *conn, const http_request *request)
 }
 
 void
-conn_refuse(server_conn *conn, int status, const char *error)
+conn_fail(server_conn *conn, int status, const char *error)
 {
 	char		head[HTTP_MAX_RESPONSE_HEAD];
 	char		body[256];

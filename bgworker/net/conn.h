@@ -109,7 +109,7 @@ extern bool conn_make_room(server *srv);
 
 extern void conn_end(server_conn *conn, const void *head, size_t head_len,
 					 const void *body, size_t body_len, conn_state next);
-extern void conn_refuse(server_conn *conn, int status, const char *error);
+extern void conn_fail(server_conn *conn, int status, const char *error);
 extern void conn_await(server_conn *conn, deadline_kind kind);
 extern bool conn_write(server_conn *conn, uint8_t *bytes, size_t len);
 

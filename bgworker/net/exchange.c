@@ -48,9 +48,9 @@ exchange_begin(server_conn *conn, const http_request *request,
 
 	conn->bodyless = strcmp(request->method, "HEAD") == 0;
 	if (status != 0)
-		conn_refuse(conn, status, problem_text(status));
+		conn_fail(conn, status, problem_text(status));
 	else if (srv->open >= (size_t) srv->config.max_connections)
-		conn_refuse(conn, 503, "too many connections");
+		conn_fail(conn, 503, "too many connections");
 	else
 	{
 		conn->exchange = srv->ops.begin(srv->arg, conn, request, size,
