@@ -59,6 +59,7 @@ hub_new(const hub_config *config, const hub_ops *ops, void *arg)
 	list_init(&h->lost);
 	list_init(&h->denied);
 	list_init(&h->behind);
+	list_init(&h->posts);
 	list_init(&h->outbox);
 	list_init(&h->tracked);
 	list_init(&h->lingering);
@@ -274,6 +275,7 @@ hub_reset(hub *h, int code, const char *reason)
 	while (!list_is_empty(&h->conns))
 		conn_cut(list_entry(hub_conn, link, h->conns.next), code, reason);
 	hub_reap(h);
+	post_give_up(h);
 }
 
 /* ----------

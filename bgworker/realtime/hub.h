@@ -175,7 +175,7 @@ extern void hub_set_live(hub *h, bool live);
 
 /*
  * Positions were lost (slot re-created, extension dropped): every connection
- * is asked to come back, and memberships are forgotten.
+ * is asked to come back, posts that wait fail, and memberships are forgotten.
  */
 extern void hub_reset(hub *h, int code, const char *reason);
 

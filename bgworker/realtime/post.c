@@ -7,7 +7,8 @@
  * They go the way of those that channels send.  Who may say something is
  * decided by the memberships, and if the user's are not in memory, the post
  * waits until they have been read; the user stays in memory as long as that.
- * Whoever serves the client limits how long it waits.
+ * Whoever serves the client limits how long it waits, and what waits of all
+ * posts is bounded here.
  *
  * Nobody is bound to a connection here, so the share of what may be said is a
  * profile's.  It is kept in a table that never grows, and clients cannot know
@@ -21,15 +22,19 @@
 
 #include "rooms.h"
 
+#define MAX_WAITING		(16 * 1024 * 1024)	/* bytes */
+
 struct hub_post
 {
 	list_node	in_user;		/* user.posts, or those that were settled */
+	list_node	in_hub;			/* hub.posts, while it waits */
 	hub		   *hub;
 	user	   *user;			/* while it waits */
 	void	   *arg;
 	identity	identity;
 	hub_post_result result;
 	int			count;
+	size_t		bytes;
 	list		parcels;
 };
 
@@ -44,20 +49,33 @@ hub_post_new(hub *h, const token_claims *claims, void *arg)
 	p->arg = arg;
 	identity_set(h, &p->identity, claims, "", 0);
 	list_init(&p->in_user);
+	list_init(&p->in_hub);
 	list_init(&p->parcels);
 	return p;
+}
+
+static void
+stop_waiting(hub_post *p)
+{
+	p->user = NULL;
+	p->hub->posts_bytes -= p->bytes;
+	list_remove(&p->in_hub);
 }
 
 void
 hub_post_free(hub_post *p)
 {
+	user	   *u = p->user;
 	list_node  *node;
 
 	while ((node = list_shift(&p->parcels)) != NULL)
 		free(list_entry(parcel, link, node));
 	list_remove(&p->in_user);
-	if (p->user != NULL)
-		user_free_if_idle(p->user);
+	if (u != NULL)
+	{
+		stop_waiting(p);
+		user_free_if_idle(u);
+	}
 	free(p);
 }
 
@@ -115,6 +133,7 @@ hub_post_add(hub_post *p, const hub_said *said)
 	memcpy(made->signal.profile_id, p->identity.profile_id, UUID_SIZE);
 	list_push(&p->parcels, &made->link);
 	p->count++;
+	p->bytes += made->signal.size;
 	return true;
 }
 
@@ -213,13 +232,16 @@ hub_post_send(hub_post *p, int64_t now)
 		h->ops.posted(h->arg, p->arg, say(p));
 		return;
 	}
-	u = user_get(h, p->identity.profile_id);
+	u = h->posts_bytes + p->bytes <= MAX_WAITING ?
+		user_get(h, p->identity.profile_id) : NULL;
 	if (u == NULL)
 	{
-		h->ops.posted(h->arg, p->arg, HUB_POST_FAILED);
+		h->ops.posted(h->arg, p->arg, HUB_POST_BUSY);
 		return;
 	}
 	p->user = u;
+	h->posts_bytes += p->bytes;
+	list_push(&h->posts, &p->in_hub);
 	list_push(&u->posts, &p->in_user);
 	if (u->state == USER_LOADED)
 		post_settle(u, true);
@@ -242,7 +264,7 @@ post_settle(user *u, bool loaded)
 		hub_post   *p = list_entry(hub_post, in_user, in_user);
 
 		p->result = loaded ? say(p) : HUB_POST_FAILED;
-		p->user = NULL;
+		stop_waiting(p);
 	}
 	user_free_if_idle(u);
 	while ((node = list_shift(&settled)) != NULL)
@@ -251,4 +273,12 @@ post_settle(user *u, bool loaded)
 
 		h->ops.posted(h->arg, p->arg, p->result);
 	}
+}
+
+/* Whatever is being read of memberships does not count any more. */
+void
+post_give_up(hub *h)
+{
+	while (!list_is_empty(&h->posts))
+		post_settle(list_entry(hub_post, in_hub, h->posts.next)->user, false);
 }

@@ -307,6 +307,8 @@ struct hub
 	list		changed;		/* venues */
 	int64_t		flush_due;		/* microseconds; 0: nothing changed */
 
+	list		posts;			/* that wait */
+	size_t		posts_bytes;
 	int64_t		posts_until[POST_SHARES];	/* see conn_spend() */
 };
 
@@ -435,6 +437,7 @@ extern void broadcast_deliver(hub *h, const signal_header *s);
 
 /* post.c */
 extern void post_settle(user *u, bool loaded);
+extern void post_give_up(hub *h);
 
 /* notice.c */
 extern bool notice_route(hub *h, const event_header *e);

@@ -7,7 +7,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { anonKey, as, connect, conversation, listen, person, send, serviceKey, sql }
+import { anonKey, as, connect, conversation, listen, person, send, serviceKey, sql, tokenOf, url }
   from './harness.mjs';
 import { setting, talk, Talker } from './talker.mjs';
 
@@ -270,4 +270,60 @@ test('whoever the transaction makes a member hears it, whoever it removes does n
   await sql(`SELECT openhr_msg.broadcast($1, 'afterwards')`, topic);
   await guest.hears('afterwards');
   assert.deepEqual(events(other), []);
+});
+
+/* Over HTTP */
+
+test('a channel that is not joined speaks over HTTP', async t => {
+  const { topic, clients } = await scene(t);
+  const open = await talk(clients[1], topic);
+  const closed = await talk(await connect(t, null, { key: serviceKey }), topic,
+    { private: true });
+  const say = (config, event, payload) => clients[0].channel(topic, { config })
+    .send({ type: 'broadcast', event, payload });
+  const payload = { x: 1, text: 'Grüße "🙂"' };
+
+  assert.equal(await say({}, 'early', payload), 'ok');
+  assert.deepEqual((await open.hears('early')).payload, payload);
+  await clients[0].removeAllChannels();
+  assert.equal(await say({ private: true }, 'in private', payload), 'ok');
+  assert.deepEqual((await closed.hears('in private')).payload, payload);
+  assert.deepEqual(events(open), ['early']);
+  assert.deepEqual(events(closed), ['in private']);
+});
+
+test('httpSend reaches members, and says what became of it', async t => {
+  const { topic, clients } = await scene(t);
+  const other = await talk(clients[1], topic);
+  const young = await talk(await connect(t, null, { key: serviceKey }), topic);
+  const channel = clients[0].channel(topic);
+  const payload = { x: 1, text: 'Grüße "🙂"' };
+
+  assert.deepEqual(await channel.httpSend('by HTTP / 1', payload), { success: true });
+  for (const listener of [other, young])
+    assert.deepEqual((await listener.hears('by HTTP / 1')).payload, payload);
+
+  const eve = (await connect(t, await person('Eve'))).channel(topic);
+  const refused = await eve.httpSend('evil', {}).catch(error => ({ success: false, error }));
+  assert.equal(refused.success, false);
+  assert.match(String(refused.error.message ?? refused.error), /Unauthorized/);
+  await channel.httpSend('end', {});
+  await other.hears('end');
+  assert.ok(!events(other).includes('evil'));
+});
+
+test('too many over HTTP are refused, and the client is told when to come back', async t => {
+  const { ana, topic } = await scene(t);
+  const post = body => fetch(`${url}/realtime/v1/api/broadcast`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${tokenOf(ana)}` },
+    body: JSON.stringify(body),
+  });
+  const messages = n => ({ messages: Array.from({ length: n }, () => ({ topic, event: 'e', payload: {} })) });
+  assert.equal((await post(messages(100))).status, 202);
+  const answer = await post(messages(50));
+  assert.equal(answer.status, 429);
+  assert.ok(Number(answer.headers.get('retry-after')) >= 1);
+  assert.deepEqual(await answer.json(), { message: 'Too many requests' });
+  assert.equal((await post({ messages: [] })).status, 422);
 });

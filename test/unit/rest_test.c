@@ -591,6 +591,49 @@ shares(void)
 	world_free(w);
 }
 
+/* What was asked before a reset says nothing afterwards. */
+static void
+reset(void)
+{
+	world	   *w = rest_world();
+	rest_exchange *x = call(w, "authenticated", 1, SINGLE, JSON, "1", 1);
+
+	hub_reset(w->h, HUB_CLOSE_RESTART, "start over");
+	check_int(status, 503, "a reset ends the waiting");
+	check_int((long long) hub_get_stats(w->h)->users, 0, "nobody is known");
+	world_answer(w, (const int[]) {1}, 1);
+	rest_free(x);
+	check_int(post(w, 1, SINGLE, JSON, "1"), 202, "the next one asks anew");
+	world_free(w);
+}
+
+/* Memberships that do not come, and more and more who wait for them. */
+static void
+too_many_wait(void)
+{
+	rest_exchange *x[20];
+	world	   *w = rest_world();
+	char	   *text = calloc(1, 1000003);
+	int			refused = 0;
+
+	http.max_message = 1024 * 1024;
+	text[0] = text[1000001] = '"';
+	memset(text + 1, 'x', 1000000);
+	for (int i = 0; i < 20; i++)
+	{
+		x[i] = call(w, "authenticated", 100 + i, SINGLE, JSON, text, 1000002);
+		refused += status == 503;
+	}
+	check_int(refused, 4, "of 20 MB, 16 may wait");
+	for (int i = 0; i < 20; i++)
+		rest_free(x[i]);
+	x[0] = call(w, "authenticated", 100, SINGLE, JSON, text, 1000002);
+	check_int(status, 0, "then there is room again");
+	rest_free(x[0]);
+	free(text);
+	world_free(w);
+}
+
 /* A gateway that does not get rid of its signals takes all, or nothing. */
 static void
 stuck(void)
@@ -635,6 +678,8 @@ main(void)
 	waiting();
 	not_live();
 	shares();
+	reset();
+	too_many_wait();
 	stuck();
 	return check_done();
 }
