@@ -86,6 +86,36 @@ is_present(world *w, const char *key)
 	return seen;
 }
 
+/*
+ * What user 1, a member of room 1, says over HTTP.  As any broadcast it may be
+ * lost; but a post that was settled is not settled again.
+ */
+static bool
+post(world *w)
+{
+	const hub_said said = {
+		.topic = ROOM_1_NAME,.topic_len = sizeof(ROOM_1_NAME) - 1,
+		.event = "posted",.event_len = 6,.payload = "1",.payload_len = 1
+	};
+	token_claims claims = {.role = "authenticated",.has_profile = true};
+	int			result = -1;
+	hub_post   *p;
+	bool		settled;
+
+	user_id(claims.profile_id, 1);
+	p = hub_post_new(w->h, &claims, &result);
+	if (p == NULL)
+		return true;
+	if (hub_post_add(p, &said))
+		hub_post_send(p, w->now);
+	settled = result != -1;
+	result = -1;
+	world_tell(w);
+	hub_reset(w->h, HUB_CLOSE_RESTART, "start over");
+	hub_post_free(p);
+	return !settled || result == -1;
+}
+
 /* Broadcast and presence of c, who is a member of room 1 until the end. */
 static bool
 talk(world *w, hub_conn *c, hub_conn *service)
@@ -175,6 +205,7 @@ run(int first_failure, bool rest_too)
 				   "{\"access_token\":\"\"}]");
 		world_send(w, c, "[\"1\",\"2\",\"realtime:y\",\"phx_leave\",{}]");
 		world_wait(w, 3);
+		good &= post(w);
 		hub_conn_close(c);
 	}
 	armed = false;
