@@ -163,23 +163,31 @@ conn_refuse(hub_conn *conn, frame *f)
 }
 
 /*
- * May there be one more of something that is allowed burst times at once, and
- * then once in an interval?  *until is the time, in milliseconds, until which
- * those so far use up the share.
+ * May there be so many more of something that is allowed burst times at once,
+ * and then once in an interval?  *until is the time, in milliseconds, until
+ * which those so far use up the share.  0: they are spent; else how many
+ * milliseconds must pass.
  */
-bool
-conn_spend(const hub *h, int64_t *until, int burst, int interval_ms)
+int64_t
+conn_wait(const hub *h, int64_t *until, int n, int burst, int interval_ms)
 {
 	int64_t		now = h->now_us / 1000;
 	int64_t		end = now + (int64_t) burst * interval_ms;
+	int64_t		spent = (int64_t) n * interval_ms;
 
 	/* Long past, or from before the clock was set back. */
 	if (*until < now || *until > end)
 		*until = now;
-	if (*until + interval_ms > end)
-		return false;
-	*until += interval_ms;
-	return true;
+	if (*until + spent > end)
+		return *until + spent - end;
+	*until += spent;
+	return 0;
+}
+
+bool
+conn_spend(const hub *h, int64_t *until, int burst, int interval_ms)
+{
+	return conn_wait(h, until, 1, burst, interval_ms) == 0;
 }
 
 /* ----------

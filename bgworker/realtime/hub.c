@@ -60,6 +60,7 @@ hub_new(const hub_config *config, const hub_ops *ops, void *arg)
 	list_init(&h->lost);
 	list_init(&h->denied);
 	list_init(&h->behind);
+	list_init(&h->posts);
 	list_init(&h->outbox);
 	list_init(&h->unpinged);
 	list_init(&h->tracked);
@@ -217,6 +218,22 @@ hub_learn(hub *h, const event_header *event)
 	hub_reap(h);
 }
 
+/* False: no memory. */
+static bool
+route_one(hub *h, const event_header *e)
+{
+	if (e->table == EVENT_BROADCASTS && e->action == EVENT_INSERT)
+		return notice_route(h, e);
+
+	/* Before the tables are known nobody subscribes to them. */
+	if (!is_row(e) || !hub_knows_tables(h))
+		return true;
+	if (!hub_follow_columns(h, e))
+		return false;
+	route_event(h, e);
+	return true;
+}
+
 void
 hub_route(hub *h, const event_header *const *events, size_t n)
 {
@@ -226,13 +243,7 @@ hub_route(hub *h, const event_header *const *events, size_t n)
 	for (size_t i = 0; i < n; i++)
 	{
 		h->routing_lsn = events[i]->commit_lsn;
-
-		/* Before the tables are known nobody subscribes to them. */
-		if (!is_row(events[i]) || !hub_knows_tables(h))
-			continue;
-		if (hub_follow_columns(h, events[i]))
-			route_event(h, events[i]);
-		else
+		if (!route_one(h, events[i]))
 			hub_reset(h, HUB_CLOSE_TRY_LATER, "out of memory");
 	}
 	hub_reap(h);
@@ -269,6 +280,7 @@ hub_reset(hub *h, int code, const char *reason)
 	while (!list_is_empty(&h->conns))
 		conn_cut(list_entry(hub_conn, link, h->conns.next), code, reason);
 	hub_reap(h);
+	post_give_up(h);
 }
 
 /* ----------

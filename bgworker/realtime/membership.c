@@ -155,7 +155,8 @@ seat_join(user *u, const uint8_t *room_id, uint64_t commit_lsn)
 	return true;
 }
 
-static seat *
+/* NULL: there is none. */
+seat *
 seat_find(user *u, const uint8_t *room_id)
 {
 	seat_key	key;
@@ -252,6 +253,7 @@ user_get(hub *h, const uint8_t *profile_id)
 	list_init(&u->waiting);
 	list_init(&u->bindings);
 	list_init(&u->seats);
+	list_init(&u->posts);
 	list_init(&u->in_unasked);
 	list_push(&h->unasked, &u->in_unasked);
 	map_put(&h->users, &u->entry);
@@ -284,7 +286,7 @@ user_forget_snapshot(user *u)
 void
 user_free_if_idle(user *u)
 {
-	if (!list_is_empty(&u->channels))
+	if (!list_is_empty(&u->channels) || !list_is_empty(&u->posts))
 		return;
 	user_drop_load(u);
 	user_forget_snapshot(u);
@@ -502,9 +504,13 @@ hub_user_loaded(hub *h, uint64_t ticket, const event_snapshot *snapshot,
 		user_drop_load(u);
 		while ((node = list_shift(&u->waiting)) != NULL)
 			channel_settle(list_entry(channel, in_waiting, node));
+		post_settle(u, true);
 	}
 	else
+	{
 		user_cut(u);
+		post_settle(u, false);
+	}
 	membership_ask(h);
 	hub_reap(h);
 	return true;
@@ -514,6 +520,7 @@ void
 hub_user_failed(hub *h, uint64_t ticket, const char *reason)
 {
 	load	   *l = map_get(&h->loads, &ticket);
+	user	   *u;
 	list		waiting;
 	list_node  *node;
 
@@ -524,7 +531,9 @@ hub_user_failed(hub *h, uint64_t ticket, const char *reason)
 	/* The user goes with the last of its channels. */
 	list_init(&waiting);
 	list_move(&waiting, &l->user->waiting);
-	user_read_again(l->user);
+	u = l->user;
+	user_read_again(u);
+	post_settle(u, false);
 	while ((node = list_shift(&waiting)) != NULL)
 		channel_refuse(list_entry(channel, in_waiting, node),
 					   "UnableToConnectToProject: Realtime was unable to "

@@ -6,7 +6,8 @@
  *
  * Who owns whom: the hub owns connections and users; a connection owns its
  * channels; a channel owns its bindings (one a requested postgres_changes
- * item).  A user stands for a profile with at least one channel and owns its
+ * item).  A user stands for a profile with at least one channel, or a post
+ * that waits for it, and owns its
  * seats, one a conversation that the profile is a member of or that a binding
  * names.  A room is a conversation with at least one seated member.
  *
@@ -70,6 +71,7 @@ typedef struct user
 	list		waiting;		/* channels, until the user is loaded */
 	list		bindings;		/* live ones that name no conversation */
 	list		seats;
+	list		posts;			/* until the user is loaded */
 	list_node	in_unasked;
 	struct load *load;
 	user_state	state;
@@ -270,6 +272,9 @@ struct hub_conn
 	timer		idle;
 };
 
+/* Shares of posts, found by a hash; a few profiles may have one together. */
+#define POST_SHARES		4096
+
 struct hub
 {
 	hub_config	config;
@@ -333,6 +338,10 @@ struct hub
 	list		all_metas;
 	list		changed;		/* venues */
 	int64_t		flush_due;		/* microseconds; 0: nothing changed */
+
+	list		posts;			/* that wait */
+	size_t		posts_bytes;
+	int64_t		posts_until[POST_SHARES];	/* see conn_spend() */
 };
 
 /* hub.c */
@@ -346,6 +355,8 @@ extern void conn_cut(hub_conn *conn, int code, const char *reason);
 extern void conn_refuse(hub_conn *conn, frame *f);
 extern bool conn_spend(const hub *h, int64_t *until, int burst,
 					   int interval_ms);
+extern int64_t conn_wait(const hub *h, int64_t *until, int n, int burst,
+						 int interval_ms);
 extern void hub_reap(hub *h);
 
 /* acks.c */
@@ -414,6 +425,7 @@ extern user *user_get(hub *h, const uint8_t *profile_id);
 extern void user_free_if_idle(user *u);
 extern bool user_knows(user *u, const event_header *e);
 extern void user_cut(user *u);
+extern seat *seat_find(user *u, const uint8_t *room_id);
 extern seat *seat_get(user *u, const uint8_t *room_id);
 extern void seat_free_if_idle(seat *s);
 extern void membership_apply(hub *h, const event_header *e);
@@ -449,13 +461,27 @@ typedef struct parcel
 
 extern parcel *parcel_new(hub *h, signal_kind kind, uint8_t flags,
 						  const channel *ch, span name, span payload);
+extern parcel *parcel_of(hub *h, signal_kind kind, uint8_t flags, span topic,
+						 span name, span payload);
 extern parcel *parcel_copy(const parcel *p);
+extern bool signal_has_room(const hub *h, size_t bytes);
 extern bool signal_publish(hub *h, parcel *p);
 extern void signal_free(hub *h);
+
+/* This many broadcasts at once, and then thirty a second. */
+#define BROADCAST_BURST			100
+#define BROADCAST_INTERVAL_MS	33
 
 /* broadcast.c */
 extern void broadcast_receive(channel *ch, const message *m);
 extern void broadcast_deliver(hub *h, const signal_header *s);
+
+/* post.c */
+extern void post_settle(user *u, bool loaded);
+extern void post_give_up(hub *h);
+
+/* notice.c */
+extern bool notice_route(hub *h, const event_header *e);
 
 /* presence.c */
 extern const char *presence_key_problem(const identity *identity,

@@ -38,6 +38,11 @@
 	"[{\"name\":\"id\",\"type\":\"uuid\"}," \
 	"{\"name\":\"conversation_id\",\"type\":\"uuid\"}," \
 	"{\"name\":\"profile_id\",\"type\":\"uuid\"}]"
+#define BROADCAST_COLUMNS \
+	"[{\"name\":\"id\",\"type\":\"uuid\"}," \
+	"{\"name\":\"topic\",\"type\":\"text\"}," \
+	"{\"name\":\"event\",\"type\":\"text\"}," \
+	"{\"name\":\"payload\",\"type\":\"jsonb\"}]"
 
 /* Rooms and people are known by numbers; this is how they look as uuids. */
 #define ROOM(n)		("00000000-0000-0000-0000-0000000000" #n)
@@ -125,6 +130,14 @@ world_log(void *arg, const char *line)
 	(void) line;
 }
 
+/* The argument of a test's post is where its result goes. */
+static inline void
+world_posted(void *arg, void *post_arg, hub_post_result result)
+{
+	(void) arg;
+	*(int *) post_arg = result;
+}
+
 /* ----------
  * The world
  * ----------
@@ -142,12 +155,15 @@ world_describe(world *w)
 					  strlen(MESSAGE_COLUMNS));
 }
 
+typedef void (*posted_op) (void *arg, void *post_arg, hub_post_result result);
+
 /* Not live, and nothing known of the tables. */
 static inline world *
-world_new_bare(void)
+world_new_bare_with(posted_op posted)
 {
-	static const hub_ops ops = {
-		world_load_user, world_dirty, world_drain, world_close, world_log
+	const hub_ops ops = {
+		world_load_user, world_dirty, world_drain, world_close, world_log,
+		posted
 	};
 	token_config tokens = {.secret = SECRET};
 	char		error[256];
@@ -173,13 +189,25 @@ world_new_bare(void)
 }
 
 static inline world *
-world_new(void)
+world_new_bare(void)
 {
-	world	   *w = world_new_bare();
+	return world_new_bare_with(world_posted);
+}
+
+static inline world *
+world_new_with(posted_op posted)
+{
+	world	   *w = world_new_bare_with(posted);
 
 	world_describe(w);
 	hub_set_live(w->h, true);
 	return w;
+}
+
+static inline world *
+world_new(void)
+{
+	return world_new_with(world_posted);
 }
 
 static inline void
@@ -417,7 +445,8 @@ event_new(event_table table, event_action action, int room, int user,
 		  const char *record, const char *old)
 {
 	static const char *const columns[] = {
-		CONVERSATION_COLUMNS, PARTICIPANT_COLUMNS, MESSAGE_COLUMNS
+		CONVERSATION_COLUMNS, PARTICIPANT_COLUMNS, MESSAGE_COLUMNS,
+		BROADCAST_COLUMNS
 	};
 	bool		row = action != EVENT_COMMIT && action != EVENT_TRUNCATE;
 	size_t		columns_len = row ? strlen(columns[table]) : 0;
@@ -471,6 +500,20 @@ event_participant(event_action action, int room, int user)
 	return event_new(EVENT_PARTICIPANTS, action, room, user,
 					 action == EVENT_INSERT ? record : NULL,
 					 action == EVENT_DELETE ? record : NULL);
+}
+
+/* topic and event are written as they stand in JSON, without quotes. */
+static inline event_header *
+event_broadcast(int room, const char *topic, const char *event,
+				const char *payload)
+{
+	char		record[8192];
+
+	snprintf(record, sizeof(record), "{\"id\":\"22222222-0000-7000-8000-"
+			 "000000000001\",\"conversation_id\":null,\"topic\":\"%s\","
+			 "\"event\":\"%s\",\"payload\":%s,\"created_at\":\"now\"}",
+			 topic, event, payload);
+	return event_new(EVENT_BROADCASTS, EVENT_INSERT, room, 0, record, NULL);
 }
 
 /* Commit events as one transaction at a given place; they are freed. */
