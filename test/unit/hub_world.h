@@ -39,6 +39,10 @@
 	"{\"name\":\"conversation_id\",\"type\":\"uuid\"}," \
 	"{\"name\":\"profile_id\",\"type\":\"uuid\"}]"
 
+#define REVOCATION_COLUMNS \
+	"[{\"name\":\"profile_id\",\"type\":\"uuid\"}," \
+	"{\"name\":\"revoked_at\",\"type\":\"timestamptz\"}]"
+
 /* Rooms and people are known by numbers; this is how they look as uuids. */
 #define ROOM(n)		("00000000-0000-0000-0000-0000000000" #n)
 #define ROOM_BASE	0
@@ -69,6 +73,7 @@ typedef struct world
 	bool		drains;			/* sockets take what they are given */
 	int			nclosed;
 	closed	   *closed;
+	int64_t		revoked_at;		/* of whomever is asked for */
 	uint64_t	lsn;			/* of the last commit */
 	uint32_t	xid;
 	char	   *frame;			/* the one read last, terminated */
@@ -260,17 +265,29 @@ room_id(uint8_t *id, int room)
 	id[15] = (uint8_t) room;
 }
 
-/* To be freed. */
+/* A token that says when it was issued; to be freed. */
+static inline char *
+token_issued(const char *role, int user, int64_t iat, int64_t exp)
+{
+	maker_key	key = {.secret = SECRET};
+	char		sub[64] = "";
+	char		issued[64] = "";
+	char		payload[256];
+
+	if (user > 0)
+		snprintf(sub, sizeof(sub),
+				 ",\"sub\":\"aa000000-0000-0000-0000-00000000%04x\"", user);
+	if (iat > 0)
+		snprintf(issued, sizeof(issued), ",\"iat\":%lld", (long long) iat);
+	snprintf(payload, sizeof(payload), "{\"role\":\"%s\",\"exp\":%lld%s%s}",
+			 role, (long long) exp, sub, issued);
+	return make_token(&key, EVP_sha256(), "{\"alg\":\"HS256\"}", payload);
+}
+
 static inline char *
 token_for(const char *role, int user, int64_t exp)
 {
-	maker_key	key = {.secret = SECRET};
-	char		payload[256];
-
-	snprintf(payload, sizeof(payload), "{\"role\":\"%s\",\"exp\":%lld,"
-			 "\"sub\":\"aa000000-0000-0000-0000-00000000%04x\"}",
-			 role, (long long) exp, user);
-	return make_token(&key, EVP_sha256(), "{\"alg\":\"HS256\"}", payload);
+	return token_issued(role, user, 0, exp);
 }
 
 static inline hub_conn *
@@ -385,6 +402,7 @@ world_answer_at(world *w, int question, const int *rooms, uint32_t nrooms,
 	bool		good;
 
 	s->fence = fence;
+	s->revoked_at = w->revoked_at;
 	s->xmin = xmin;
 	s->xmax = xmax;
 	s->nxip = nxip;
@@ -416,7 +434,8 @@ event_new(event_table table, event_action action, int room, int user,
 		  const char *record, const char *old)
 {
 	static const char *const columns[] = {
-		CONVERSATION_COLUMNS, PARTICIPANT_COLUMNS, MESSAGE_COLUMNS
+		CONVERSATION_COLUMNS, PARTICIPANT_COLUMNS, MESSAGE_COLUMNS, "[]",
+		REVOCATION_COLUMNS
 	};
 	bool		row = action != EVENT_COMMIT && action != EVENT_TRUNCATE;
 	size_t		columns_len = row ? strlen(columns[table]) : 0;
@@ -470,6 +489,17 @@ event_participant(event_action action, int room, int user)
 	return event_new(EVENT_PARTICIPANTS, action, room, user,
 					 action == EVENT_INSERT ? record : NULL,
 					 action == EVENT_DELETE ? record : NULL);
+}
+
+/* From then on, in seconds, a user's tokens are no good. */
+static inline event_header *
+event_revocation(event_action action, int user, int64_t revoked_at)
+{
+	event_header *e = event_new(EVENT_REVOCATIONS, action, 0, user, "{}",
+								action == EVENT_UPDATE ? "{}" : NULL);
+
+	e->seq = revoked_at;
+	return e;
 }
 
 /* Commit events as one transaction at a given place; they are freed. */
