@@ -142,10 +142,8 @@ is_revoked(const token_claims *claims)
 {
 	pg_uuid_t	profile_id;
 
-	if (!claims->has_profile)
-		return false;
-	memcpy(profile_id.data, claims->profile_id, UUID_LEN);
-	return msg_token_is_revoked(&profile_id, claims->iat);
+	return msg_claimed_profile(claims, &profile_id) &&
+		msg_token_is_revoked(&profile_id, claims->iat);
 }
 
 static void

@@ -421,7 +421,15 @@ older_claimed_identity(void)
 	return &identity;
 }
 
-/* Whatever its subject is, an anonymous token speaks for nobody. */
+bool
+msg_claimed_profile(const token_claims *claims, pg_uuid_t *profile_id)
+{
+	if (!claims->has_profile || strcmp(claims->role, ANONYMOUS_ROLE) == 0)
+		return false;
+	memcpy(profile_id->data, claims->profile_id, UUID_LEN);
+	return true;
+}
+
 static void
 fill_identity(Identity *identity, const token_claims *claims)
 {
@@ -429,8 +437,6 @@ fill_identity(Identity *identity, const token_claims *claims)
 	identity->exp = claims->exp;
 	identity->iat = claims->iat;
 	strlcpy(identity->role, claims->role, sizeof(identity->role));
-	identity->has_profile = claims->has_profile &&
-		strcmp(claims->role, ANONYMOUS_ROLE) != 0;
-	if (identity->has_profile)
-		memcpy(identity->profile_id.data, claims->profile_id, UUID_LEN);
+	identity->has_profile = msg_claimed_profile(claims,
+												&identity->profile_id);
 }
