@@ -358,7 +358,18 @@ my @services = (
 			  . quoted(splice @$people, rand @$people, 1);
 		}
 	],
-	[   1.2, 'bulk',
+	# More than a slow reader's kernel takes, so that the gateway keeps it.
+	[   4, 'burst',
+		in_room(
+			sub {
+				my ($self, $model, $room) = @_;
+
+				return "INSERT INTO messages (conversation_id, content)"
+				  . " SELECT $room, 'burst "
+				  . ++$texts
+				  . " ' || i || repeat(' x', 700) FROM generate_series(1, 60) i";
+			}) ],
+	[   0.8, 'bulk',
 		in_room(
 			sub {
 				my ($self, $model, $room) = @_;
@@ -376,7 +387,7 @@ my @services = (
 				  . "SELECT openhr_msg.remove_participant($room, $out);";
 			}) ],
 	[ 2, 'delete row', of_message(sub { "DELETE FROM messages WHERE id = $_[2]" }) ],
-	[   6,
+	[   9,
 		'put back',
 		in_room(
 			sub {

@@ -14,7 +14,7 @@
 # and gets by list_changes() what was missed.
 #
 # OPENHR_MSG_SEED	repeats a run (as far as the server's own timing allows)
-# OPENHR_MSG_STEPS	how long it is; 3000 unless set
+# OPENHR_MSG_STEPS	how long it is; 4000 unless set
 # OPENHR_MSG_TRACE	tells every step
 #
 # When it fails it shows the last steps and events of the conversation concerned;
@@ -33,7 +33,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 my $seed = $ENV{OPENHR_MSG_SEED} // int(rand(2**31));
-my $steps = $ENV{OPENHR_MSG_STEPS} // 3000;
+my $steps = $ENV{OPENHR_MSG_STEPS} // 4000;
 srand $seed;
 note("OPENHR_MSG_SEED=$seed OPENHR_MSG_STEPS=$steps");
 
