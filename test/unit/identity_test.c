@@ -302,6 +302,7 @@ static void
 promotion(void)
 {
 	char	   *user = token_for("authenticated", 1, NOW + 600);
+	char	   *later = token_for("authenticated", 1, NOW + 700);
 	char	   *service = token_for("service_role", 1, NOW + 600);
 	world	   *w = world_new();
 	hub_conn   *c = world_open_role(w, 2, "anon", 0);
@@ -316,6 +317,16 @@ promotion(void)
 	world_send(w, c, text);
 	world_tell(w);
 	world_skip(w, c);
+
+	world_commit_one(w, event_message(1, "first"));
+	set_token(w, c, topic, later);
+	world_commit_one(w, event_message(9, "not for users"));
+	world_commit_one(w, event_message(1, "second"));
+	world_tell(w);
+	expect_part(w, c, "first", "what waits is written");
+	expect_part(w, c, "Subscribed to PostgreSQL", "a later token");
+	expect_part(w, c, "second", "goes on");
+	expect_nothing(w, c, "nobody has left");
 
 	world_commit_one(w, event_message(1, "before"));
 	set_token(w, c, topic, service);
@@ -340,6 +351,7 @@ promotion(void)
 	expect_part(w, c, "Subscribed to PostgreSQL", "subscribes anew");
 	expect_part(w, c, "mine", "sees what a user sees");
 	free(user);
+	free(later);
 	free(service);
 	world_free(w);
 }
