@@ -673,6 +673,11 @@ on_request(void *arg, server_conn *conn, const http_request *request,
 	if (!admission_check(&rules, request, true, unix_time() / USECS_PER_SEC,
 						 &admitted, refusal))
 		return NULL;
+	if (hub_token_revoked(rooms, &admitted.claims))
+	{
+		*refusal = (server_refusal) {401, "Token has been revoked"};
+		return NULL;
+	}
 
 	opened = hub_conn_open(rooms, conn, admitted.vsn, &admitted.claims,
 						   admitted.token, unix_time());

@@ -201,7 +201,9 @@ idle_fire(timer *t, int64_t now_s)
 	hub_conn   *conn = list_entry(hub_conn, idle, t);
 	int64_t		due = conn->last_seen + conn->hub->config.idle_timeout;
 
-	if (due <= now_s)
+	if (conn->revoked && list_is_empty(&conn->channels))
+		conn_cut(conn, HUB_CLOSE_POLICY, TOKEN_IS_REVOKED);
+	else if (due <= now_s)
 		conn_cut(conn, HUB_CLOSE_NORMAL, "idle");
 	else
 		timer_start(&conn->hub->wheel, &conn->idle, due);
@@ -221,6 +223,12 @@ hub_conn_open(hub *h, void *socket, int vsn, const token_claims *claims,
 	conn->vsn = vsn == 2 ? 2 : 1;
 	identity_set(h, &conn->identity, claims, token,
 				 token != NULL ? strlen(token) : 0);
+	list_init(&conn->in_bearers);
+	if (!conn_bear(conn))
+	{
+		free(conn);
+		return NULL;
+	}
 	queue_init(&conn->queue);
 	acks_init(conn);
 	list_init(&conn->channels);
@@ -283,6 +291,7 @@ void
 hub_conn_close(hub_conn *conn)
 {
 	conn_empty(conn);
+	conn_unbear(conn);
 	list_remove(&conn->link);
 	conn->hub->stats.connections--;
 	queue_free(&conn->queue);

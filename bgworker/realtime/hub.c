@@ -191,8 +191,8 @@ hub_event_valid(const void *data, size_t len)
 			return e->table < EVENT_SOURCES && e->columns_len > 0 &&
 				e->record_len > 0;
 		case EVENT_UPDATE:
-			return e->table < EVENT_TABLES && e->columns_len > 0 &&
-				e->record_len > 0;
+			return (e->table < EVENT_TABLES || e->table == EVENT_REVOCATIONS) &&
+				e->columns_len > 0 && e->record_len > 0;
 		case EVENT_DELETE:
 			return e->table < EVENT_TABLES && e->columns_len > 0;
 		default:
@@ -214,7 +214,10 @@ hub_learn(hub *h, const event_header *event)
 	if (event->action == EVENT_TRUNCATE && event->table != EVENT_MESSAGES)
 		hub_reset(h, HUB_CLOSE_RESTART, "conversations were truncated");
 	else
+	{
 		membership_apply(h, event);
+		revocation_apply(h, event);
+	}
 	hub_reap(h);
 }
 

@@ -41,6 +41,7 @@ typedef struct hub_post hub_post;
 /* RFC 6455 close codes that the hub asks for. */
 #define HUB_CLOSE_NORMAL		1000	/* idle */
 #define HUB_CLOSE_PROTOCOL		1002
+#define HUB_CLOSE_POLICY		1008	/* its token was revoked */
 #define HUB_CLOSE_TOO_BIG		1009
 #define HUB_CLOSE_RESTART		1012	/* come back: state was lost */
 #define HUB_CLOSE_TRY_LATER		1013	/* come back: reader too slow */
@@ -135,10 +136,13 @@ extern bool hub_set_table(hub *h, event_table table, const char *schema,
  * Connections.  socket is the shell's own pointer; claims are those of the
  * token, or NULL when it brought none that is valid: such a connection can
  * join with a token of the channel's own only.  NULL: no memory.
+ * hub_token_revoked() tells, before, whether the hub knows of a revocation of
+ * the token; if it hears of one later, the connection ends.
  */
 extern hub_conn *hub_conn_open(hub *h, void *socket, int vsn /* 1 or 2 */ ,
 							   const token_claims *claims, const char *token,
 							   int64_t now);
+extern bool hub_token_revoked(hub *h, const token_claims *claims);
 extern void hub_conn_close(hub_conn *conn); /* frees it */
 extern void hub_conn_receive(hub_conn *conn, bool binary, const char *data,
 							 size_t len, int64_t now);
@@ -158,8 +162,9 @@ extern void hub_user_failed(hub *h, uint64_t ticket, const char *reason);
 
 /*
  * A transaction, in three steps:
- * - hub_learn() with all its events that change who sees what (others do no
- *	 harm), in their order; when it must be done anew, from the beginning;
+ * - hub_learn() with all its events that change who sees what, or revoke
+ *	 tokens (others do no harm), in their order; when it must be done anew,
+ *	 from the beginning;
  * - hub_route() with all its events, in one piece or in several;
  * - hub_commit().
  * So each event goes to exactly those who see it once the transaction has

@@ -178,6 +178,8 @@ say(hub_post *p)
 {
 	size_t		bytes = 0;
 
+	if (identity_revoked(p->hub, &p->identity))
+		return HUB_POST_FORBIDDEN;
 	list_foreach_safe(node, &p->parcels)
 	{
 		parcel	   *said = list_entry(parcel, link, node);
@@ -246,7 +248,7 @@ hub_post_send(hub_post *p, int64_t now)
 	if (u->state == USER_LOADED)
 		post_settle(u, true);
 	else
-		membership_ask(h);
+		user_load(u);
 }
 
 /* What posts have waited for is there, or will not come; u may go by it. */

@@ -44,6 +44,10 @@
 	"{\"name\":\"event\",\"type\":\"text\"}," \
 	"{\"name\":\"payload\",\"type\":\"jsonb\"}]"
 
+#define REVOCATION_COLUMNS \
+	"[{\"name\":\"profile_id\",\"type\":\"uuid\"}," \
+	"{\"name\":\"revoked_at\",\"type\":\"timestamptz\"}]"
+
 /* Rooms and people are known by numbers; this is how they look as uuids. */
 #define ROOM(n)		("00000000-0000-0000-0000-0000000000" #n)
 #define ROOM_BASE	0
@@ -74,6 +78,7 @@ typedef struct world
 	bool		drains;			/* sockets take what they are given */
 	int			nclosed;
 	closed	   *closed;
+	int64_t		revoked_at;		/* of whomever is asked for */
 	uint64_t	lsn;			/* of the last commit */
 	uint32_t	xid;
 	char	   *frame;			/* the one read last, terminated */
@@ -289,17 +294,29 @@ room_id(uint8_t *id, int room)
 	id[15] = (uint8_t) room;
 }
 
-/* To be freed. */
+/* A token that says when it was issued; to be freed. */
+static inline char *
+token_issued(const char *role, int user, int64_t iat, int64_t exp)
+{
+	maker_key	key = {.secret = SECRET};
+	char		sub[64] = "";
+	char		issued[64] = "";
+	char		payload[256];
+
+	if (user > 0)
+		snprintf(sub, sizeof(sub),
+				 ",\"sub\":\"aa000000-0000-0000-0000-00000000%04x\"", user);
+	if (iat > 0)
+		snprintf(issued, sizeof(issued), ",\"iat\":%lld", (long long) iat);
+	snprintf(payload, sizeof(payload), "{\"role\":\"%s\",\"exp\":%lld%s%s}",
+			 role, (long long) exp, sub, issued);
+	return make_token(&key, EVP_sha256(), "{\"alg\":\"HS256\"}", payload);
+}
+
 static inline char *
 token_for(const char *role, int user, int64_t exp)
 {
-	maker_key	key = {.secret = SECRET};
-	char		payload[256];
-
-	snprintf(payload, sizeof(payload), "{\"role\":\"%s\",\"exp\":%lld,"
-			 "\"sub\":\"aa000000-0000-0000-0000-00000000%04x\"}",
-			 role, (long long) exp, user);
-	return make_token(&key, EVP_sha256(), "{\"alg\":\"HS256\"}", payload);
+	return token_issued(role, user, 0, exp);
 }
 
 static inline hub_conn *
@@ -414,6 +431,7 @@ world_answer_at(world *w, int question, const int *rooms, uint32_t nrooms,
 	bool		good;
 
 	s->fence = fence;
+	s->revoked_at = w->revoked_at;
 	s->xmin = xmin;
 	s->xmax = xmax;
 	s->nxip = nxip;
@@ -446,7 +464,7 @@ event_new(event_table table, event_action action, int room, int user,
 {
 	static const char *const columns[] = {
 		CONVERSATION_COLUMNS, PARTICIPANT_COLUMNS, MESSAGE_COLUMNS,
-		BROADCAST_COLUMNS
+		BROADCAST_COLUMNS, REVOCATION_COLUMNS
 	};
 	bool		row = action != EVENT_COMMIT && action != EVENT_TRUNCATE;
 	size_t		columns_len = row ? strlen(columns[table]) : 0;
@@ -514,6 +532,17 @@ event_broadcast(int room, const char *topic, const char *event,
 			 "\"event\":\"%s\",\"payload\":%s,\"created_at\":\"now\"}",
 			 topic, event, payload);
 	return event_new(EVENT_BROADCASTS, EVENT_INSERT, room, 0, record, NULL);
+}
+
+/* From then on, in seconds, a user's tokens are no good. */
+static inline event_header *
+event_revocation(event_action action, int user, int64_t revoked_at)
+{
+	event_header *e = event_new(EVENT_REVOCATIONS, action, 0, user, "{}",
+								action == EVENT_UPDATE ? "{}" : NULL);
+
+	e->seq = revoked_at;
+	return e;
 }
 
 /* Commit events as one transaction at a given place; they are freed. */
