@@ -162,7 +162,7 @@ my %attacks = (
 		}
 		$self->read_for($ws, 8);
 	},
-	'broadcasts and presence' => sub {
+	'broadcasts and presence of a member' => sub {
 		my ($self) = @_;
 		my $ws = $self->open;
 		my $topic = "realtime:room:$self->{talk}";
@@ -251,6 +251,23 @@ my %attacks = (
 				$self->request(token => 'x' x 1000, path => '/websocket'));
 		}
 	},
+	'broadcasts over HTTP' => sub {
+		my ($self) = @_;
+		my $message = { topic => "room:$self->{talk}", event => 'e',
+			payload => { text => 'x' x 2000 } };
+		my $batch = JSON::PP->new->utf8->encode({ messages => [ ($message) x 7 ] });
+		my @slow = map { $self->dial } 1 .. 60;
+
+		$_->send_bytes($self->post(200000) . '{"messages":[') foreach @slow;
+		foreach my $n (1 .. 200)
+		{
+			$self->dial->send_bytes($self->post(length $batch) . $batch);
+			$self->dial->send_bytes($self->post(2) . '{}' . $self->post(2) x 20);
+			$self->dial->send_bytes($self->post(5000) . '[' x 5000);
+			$self->dial->send_bytes($self->post(1000000) . 'x' x 1000);
+		}
+		$_->is_gone foreach @slow;
+	},
 	'coming and going' => sub {
 		my ($self) = @_;
 
@@ -309,6 +326,16 @@ sub request
 	my ($self, %args) = @_;
 
 	return WebSocket::request(token => $self->{tokens}[0], %args);
+}
+
+# The head of a batch of broadcasts over HTTP.
+sub post
+{
+	my ($self, $length) = @_;
+
+	return "POST /realtime/v1/api/broadcast HTTP/1.1\r\nHost: x\r\n"
+	  . "apikey: $self->{tokens}[0]\r\nContent-Type: application/json\r\n"
+	  . "Content-Length: $length\r\n\r\n";
 }
 
 sub message
