@@ -17,10 +17,10 @@
 #include <strings.h>
 
 static bool is_websocket_path(const char *path);
-static bool origin_is_allowed(const admission_rules *rules,
-							  const char *origin);
 static int	protocol_version(const http_request *request);
 static bool find_token(const http_request *request, char *token, size_t size);
+static bool bearer_token(const http_request *request, char *token,
+						 size_t size);
 static bool copy_token(const char *text, char *token, size_t size);
 static void explain(token_status status, server_refusal *refusal);
 
@@ -35,7 +35,7 @@ admission_check(const admission_rules *rules, const http_request *request,
 		*refusal = (server_refusal) {404, "not found"};
 	else if (!websocket)
 		*refusal = (server_refusal) {426, "this is a WebSocket endpoint"};
-	else if (!origin_is_allowed(rules, http_header_value(request, "origin")))
+	else if (admission_origin(rules, request) == NULL)
 		*refusal = (server_refusal) {403, "origin is not allowed"};
 	else if ((result->vsn = protocol_version(request)) == 0)
 		*refusal = (server_refusal) {403, "vsn is not supported"};
@@ -64,16 +64,38 @@ is_websocket_path(const char *path)
 }
 
 /* Only browsers send an origin, and only for them it means anything. */
-static bool
-origin_is_allowed(const admission_rules *rules, const char *origin)
+const char *
+admission_origin(const admission_rules *rules, const http_request *request)
 {
+	const char *origin = http_header_value(request, "origin");
+
 	if (origin == NULL)
-		return true;
+		return "";
 	for (int i = 0; i < rules->norigins; i++)
-		if (strcmp(rules->origins[i], "*") == 0 ||
-			strcasecmp(rules->origins[i], origin) == 0)
-			return true;
-	return false;
+		if (strcmp(rules->origins[i], "*") == 0)
+			return "*";
+		else if (strcasecmp(rules->origins[i], origin) == 0)
+			return origin;
+	return NULL;
+}
+
+/*
+ * The token is a person's, and the key perhaps only the application's: other
+ * than in a handshake, where browsers can send nothing but the key, the token
+ * comes first.
+ */
+bool
+admission_identify(const admission_rules *rules, const http_request *request,
+				   int64_t now, token_claims *claims)
+{
+	static char token[TOKEN_MAX_BYTES + 1];
+	const char *key = http_header_value(request, "apikey");
+
+	return (bearer_token(request, token, sizeof(token)) ||
+			(key != NULL && copy_token(key, token, sizeof(token))) ||
+			find_token(request, token, sizeof(token))) &&
+		token_verify(rules->keys, token, strlen(token), now, claims,
+					 NULL) == TOKEN_OK;
 }
 
 /* vsn=2.0.x or 1.0.x, which is also what its absence means; 0: another. */
@@ -98,14 +120,21 @@ protocol_version(const http_request *request)
 static bool
 find_token(const http_request *request, char *token, size_t size)
 {
-	static const char bearer[] = "Bearer ";
 	const char *value = http_header_value(request, "x-api-key");
 
 	if (value != NULL)
 		return copy_token(value, token, size);
 	if (http_query_value(request, "apikey", token, size))
 		return copy_token(token, token, size);
-	value = http_header_value(request, "authorization");
+	return bearer_token(request, token, size);
+}
+
+static bool
+bearer_token(const http_request *request, char *token, size_t size)
+{
+	static const char bearer[] = "Bearer ";
+	const char *value = http_header_value(request, "authorization");
+
 	return value != NULL &&
 		strncasecmp(value, bearer, sizeof(bearer) - 1) == 0 &&
 		copy_token(value + sizeof(bearer) - 1, token, size);

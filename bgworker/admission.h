@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * admission.h
- *	  Who may open a WebSocket: path, protocol version, origin and key.
+ *	  Who may open a WebSocket: path, protocol version, origin and key; and
+ *	  whom a request comes from.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,6 +29,18 @@ typedef struct admission
 	token_claims claims;
 	char		token[TOKEN_MAX_BYTES + 1];
 } admission;
+
+/*
+ * The value of Access-Control-Allow-Origin for a request, "" when no browser
+ * sent it, or NULL when its origin is not allowed.
+ */
+extern const char *admission_origin(const admission_rules *rules,
+									const http_request *request);
+
+/* Whom a request comes from.  False: it cannot be told. */
+extern bool admission_identify(const admission_rules *rules,
+							   const http_request *request, int64_t now,
+							   token_claims *claims);
 
 /* now is in seconds since 1970.  False: refusal says why. */
 extern bool admission_check(const admission_rules *rules,

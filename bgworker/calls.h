@@ -18,8 +18,9 @@
 typedef enum MsgCallKind
 {
 	/*
-	 * The conversations of a profile.  The reply is an event_snapshot with
-	 * their ids, so that the asker can tell which events it holds already.
+	 * The conversations of a profile, and when its tokens were revoked.  The
+	 * reply is an event_snapshot with the conversations' ids, so that the
+	 * asker can tell which events it holds already.
 	 */
 	MSG_CALL_LOAD_USER = 1,
 

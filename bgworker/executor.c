@@ -40,6 +40,7 @@
 
 #include "calls.h"
 #include "link.h"
+#include "revocations.h"
 #include "worker.h"
 
 #define LOCK_TIMEOUT_TEXT	"2s"
@@ -372,7 +373,8 @@ plan_load_user(void)
 
 /*
  * The query sees exactly the active snapshot.  The fence is read after it was
- * taken: a commit that the snapshot sees has its record before the fence.
+ * taken: a commit that the snapshot sees has its record before the fence.  (A
+ * revocation may also be a later one, as it does no harm to hear of it twice.)
  */
 static void
 load_user(void *arg)
@@ -381,6 +383,7 @@ load_user(void *arg)
 	Snapshot	snapshot = GetActiveSnapshot();
 	event_snapshot head = {
 		.fence = GetXLogInsertRecPtr(),
+		.revoked_at = msg_revoked_at(arg),
 		.xmin = snapshot->xmin,
 		.xmax = snapshot->xmax,
 		.nxip = snapshot->xcnt,

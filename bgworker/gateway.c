@@ -29,6 +29,7 @@
 /* Before postgres.h, which they must not see. */
 #include "admission.h"
 #include "gateway_events.h"
+#include "gateway_http.h"
 #include "gateway_receipts.h"
 
 #include "postgres.h"
@@ -118,7 +119,7 @@ static void wait_for_work(bool at_once);
 static void note(void *arg, const char *line);
 static void write_notes(void);
 static void *on_request(void *arg, server_conn *conn,
-						const http_request *request, bool websocket,
+						const http_request *request,
 						server_refusal *refusal);
 static void on_receive(void *arg, void *user, bool binary,
 					   const char *data, size_t len);
@@ -210,6 +211,7 @@ make_hub(void)
 		.drain = on_drain,
 		.close = on_close,
 		.log = note,
+		.posted = msg_http_posted,
 	};
 	hub_config	config = {0};
 
@@ -229,6 +231,10 @@ make_server(void)
 {
 	static const server_ops ops = {
 		.request = on_request,
+		.begin = msg_http_begin,
+		.body = msg_http_body,
+		.expired = msg_http_expired,
+		.done = msg_http_done,
 		.receive = on_receive,
 		.pong = on_pong,
 		.fill = on_fill,
@@ -297,6 +303,7 @@ take_settings(void)
 	config.keys = rules.keys = keys;
 	hub_set_config(rooms, &config);
 	server_set_max_message(srv, msg_max_message_bytes);
+	msg_http_set(rooms, &rules, msg_max_message_bytes);
 	if (keys != old_keys)
 		token_keys_free(old_keys);
 }
@@ -658,14 +665,19 @@ write_notes(void)
 
 static void *
 on_request(void *arg, server_conn *conn, const http_request *request,
-		   bool websocket, server_refusal *refusal)
+		   server_refusal *refusal)
 {
 	static admission admitted;
 	hub_conn   *opened;
 
-	if (!admission_check(&rules, request, websocket,
-						 unix_time() / USECS_PER_SEC, &admitted, refusal))
+	if (!admission_check(&rules, request, true, unix_time() / USECS_PER_SEC,
+						 &admitted, refusal))
 		return NULL;
+	if (hub_token_revoked(rooms, &admitted.claims))
+	{
+		*refusal = (server_refusal) {401, "Token has been revoked"};
+		return NULL;
+	}
 
 	opened = hub_conn_open(rooms, conn, admitted.vsn, &admitted.claims,
 						   admitted.token, unix_time());

@@ -375,6 +375,7 @@ static bool
 changes_sight(const event_header *event)
 {
 	return event->action == EVENT_TRUNCATE ||
+		event->table == EVENT_REVOCATIONS ||
 		(event->table == EVENT_PARTICIPANTS &&
 		 event->action != EVENT_UPDATE);
 }

@@ -20,7 +20,8 @@
  * offered: nobody may be told of a message that could still be rolled back.
  *
  * Of broadcasts only the INSERT is told: the rows are kept for a while and
- * then removed, which concerns nobody.
+ * then removed, which concerns nobody.  Nor does it when a revocation of
+ * tokens is removed, which is no part of their life.
  *
  * Three things cannot be told as one would like:
  *
@@ -289,8 +290,15 @@ write_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 static bool
 is_told(const DecodeTable *table, ReorderBufferChangeType action)
 {
-	return table->table != EVENT_BROADCASTS ||
-		action == REORDER_BUFFER_CHANGE_INSERT;
+	switch (table->table)
+	{
+		case EVENT_BROADCASTS:
+			return action == REORDER_BUFFER_CHANGE_INSERT;
+		case EVENT_REVOCATIONS:
+			return action != REORDER_BUFFER_CHANGE_DELETE;
+		default:
+			return true;
+	}
 }
 
 static void
@@ -317,7 +325,7 @@ decode_truncate(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 		DecodeEvent event = {.action = EVENT_TRUNCATE};
 
 		event.table = decode_relation(relations[i]);
-		if (event.table && event.table->table != EVENT_BROADCASTS &&
+		if (event.table && event.table->table < EVENT_TABLES &&
 			event.table->root == RelationGetRelid(relations[i]))
 			decode_write(ctx, txn, &event);
 	}

@@ -92,6 +92,7 @@ typedef struct DecodeTable
 	int			seq;
 	int			version;
 	int			deleted;
+	int			revoked;
 
 	/* For the change at hand. */
 	DecodeRow	new_row;

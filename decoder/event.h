@@ -36,11 +36,12 @@ typedef enum event_table
 	EVENT_CONVERSATIONS = 0,
 	EVENT_PARTICIPANTS = 1,
 	EVENT_MESSAGES = 2,
-	EVENT_BROADCASTS = 3		/* INSERT only; gateways make a broadcast of it */
+	EVENT_BROADCASTS = 3,		/* INSERT only; gateways make a broadcast of it */
+	EVENT_REVOCATIONS = 4		/* of tokens; INSERT and UPDATE only */
 } event_table;
 
 #define EVENT_TABLES	3		/* that clients can follow: the first ones */
-#define EVENT_SOURCES	4		/* that are told */
+#define EVENT_SOURCES	5		/* that are told */
 
 typedef enum event_action
 {
@@ -81,11 +82,12 @@ typedef struct event_header
 	uint32_t	ordinal;		/* place in its transaction, from 0 */
 	uint32_t	columns_len;
 	int64_t		commit_time;	/* microseconds since 1970-01-01 UTC */
-	int64_t		seq;			/* messages: seq; else 0 */
+	int64_t		seq;			/* messages: seq; revocations: revoked_at,
+								 * whole seconds since 1970; else 0 */
 	int64_t		version;		/* messages: version; else 0 */
 	uint8_t		conversation_id[16];	/* conversations: the row's own id */
-	uint8_t		profile_id[16]; /* participants: whose; messages: sender's;
-								 * zero when unknown or NULL */
+	uint8_t		profile_id[16]; /* participants, revocations: whose; messages:
+								 * sender's; zero when unknown or NULL */
 	uint32_t	record_len;		/* 0 for DELETE */
 	uint32_t	old_record_len; /* 0 for INSERT; identity columns */
 } event_header;
@@ -100,6 +102,7 @@ typedef struct event_snapshot
 {
 	uint64_t	fence;			/* WAL insert position, read after the
 								 * snapshot was taken */
+	int64_t		revoked_at;		/* as in a revocation's event; 0: never */
 	uint32_t	xmin;			/* below: seen */
 	uint32_t	xmax;			/* at or above: not seen */
 	uint32_t	nxip;

@@ -5,7 +5,7 @@
  *	  write its rows.
  *
  * A relation is ours when it, or the root of the partition tree that it is
- * part of, is a member of the extension and has one of four names.  So a
+ * part of, is a member of the extension and has one of five names.  So a
  * stranger's table of the same name is not ours, and partitions, which are no
  * members, are.  This is asked of the catalogs as they were when the row was
  * changed: under the historic snapshot of the change.  The answer is cached
@@ -58,6 +58,7 @@ typedef struct TableName
 	const char *seq;
 	const char *version;
 	const char *deleted;
+	const char *revoked;
 } TableName;
 
 static const TableName table_names[EVENT_SOURCES] = {
@@ -67,6 +68,8 @@ static const TableName table_names[EVENT_SOURCES] = {
 	[EVENT_MESSAGES] = {"messages",
 	"conversation_id", "sender_profile_id", "seq", "version", "is_deleted"},
 	[EVENT_BROADCASTS] = {"broadcasts", "conversation_id"},
+	[EVENT_REVOCATIONS] = {"token_revocations", .profile = "profile_id",
+	.revoked = "revoked_at"},
 };
 
 typedef struct CacheEntry
@@ -388,6 +391,7 @@ init_header(DecodeTable *table, Relation leaf)
 	table->seq = find_column(leaf, name->seq, INT8OID);
 	table->version = find_column(leaf, name->version, INT8OID);
 	table->deleted = find_column(leaf, name->deleted, BOOLOID);
+	table->revoked = find_column(leaf, name->revoked, TIMESTAMPTZOID);
 }
 
 /* "table":"messages","schema":"public" */

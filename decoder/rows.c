@@ -28,6 +28,7 @@
 
 #include "compat.h"
 #include "decode.h"
+#include "revocations.h"
 
 /* Longest JSON of a value that stays in a row which is too large. */
 #define MAX_SHORT_VALUE		64
@@ -162,6 +163,8 @@ fill_ids(event_header *header, const DecodeEvent *event)
 	if (is_tombstone(event))
 		header->flags |= EVENT_TOMBSTONE;
 	header->seq = get_number(row, table->seq);
+	if (table->revoked >= 0 && !row->nulls[table->revoked])
+		header->seq = msg_revocation_seconds(DatumGetTimestampTz(row->values[table->revoked]));
 	header->version = get_number(row, table->version);
 	copy_uuid(header->conversation_id, row, table->conversation);
 	copy_uuid(header->profile_id, row, table->profile);

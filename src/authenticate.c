@@ -31,12 +31,14 @@
 #include "keys.h"
 #include "log.h"
 #include "openhr_msg.h"
+#include "revocations.h"
 #include "token.h"
 
 static const token_keys *current_keys(void);
 static char *keys_fingerprint(void);
 static void append_field(StringInfo buf, const char *value);
 static void append_file_stamp(StringInfo buf, const char *path);
+static bool is_revoked(const token_claims *claims);
 pg_noreturn static void refuse_token(token_status status,
 									 const token_claims *claims, int64 now);
 static Datum claims_as_jsonb(char *json);
@@ -68,6 +70,8 @@ msg_authenticate(PG_FUNCTION_ARGS)
 		refuse_token(status, &claims, now);
 
 	result = claims_as_jsonb(json);
+	if (is_revoked(&claims))
+		refuse_token(TOKEN_REVOKED, &claims, now);
 	msg_take_identity(&claims);
 	PG_RETURN_DATUM(result);
 }
@@ -131,6 +135,15 @@ append_file_stamp(StringInfo buf, const char *path)
 						 (long long) st.st_size,
 						 (long long) st.st_mtim.tv_sec,
 						 (long) st.st_mtim.tv_nsec);
+}
+
+static bool
+is_revoked(const token_claims *claims)
+{
+	pg_uuid_t	profile_id;
+
+	return msg_claimed_profile(claims, &profile_id) &&
+		msg_token_is_revoked(&profile_id, claims->iat);
 }
 
 static void

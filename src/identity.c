@@ -16,6 +16,8 @@
  * The parsed form travels as the hook's "extra", so that using it costs
  * nothing.  It expires while the session lives: that is checked at each use,
  * by the real clock, because a long statement must not outlive its token.
+ * It may also be revoked: for that the table is looked at, whoever vouches for
+ * the identity, at its first use and then once in a second of its use.
  *
  * request.jwt.claims is how PostgREST tells whom it verified.  Everybody can
  * SET it, so it is believed only when the session user (whom SET ROLE does
@@ -59,6 +61,7 @@
 
 #include "compat.h"
 #include "identity.h"
+#include "revocations.h"
 #include "token.h"
 
 #define IDENTITY_SETTING	"openhr_msg.identity"
@@ -72,6 +75,7 @@ typedef struct Identity
 	pg_uuid_t	profile_id;
 	char		role[sizeof(((token_claims *) NULL)->role)];
 	int64		exp;			/* seconds since 1970; of a token only */
+	int64		iat;			/* 0: not known */
 } Identity;
 
 /* The setting, its parsed form, and the value being let in, if any. */
@@ -88,6 +92,8 @@ static void count_role_change(Datum arg, int cacheid, uint32 hashvalue);
 static void set_identity(const char *value);
 static bool parse_identity(const char *value, Identity *identity);
 static const Identity *current_identity(void);
+static void check_expiry(const Identity *identity);
+static void check_revocation(const Identity *identity);
 static bool session_is_believed(void);
 static const Identity *claimed_identity(void);
 static const Identity *older_claimed_identity(void);
@@ -150,7 +156,9 @@ count_role_change(Datum arg, int cacheid, uint32 hashvalue)
 	role_changes++;
 }
 
-/* The setting's text: expiry, profile or "-", role (which may hold spaces). */
+/*
+ * The setting's text: exp, iat, profile or "-", role (which may hold spaces).
+ */
 void
 msg_take_identity(const token_claims *claims)
 {
@@ -162,8 +170,9 @@ msg_take_identity(const token_claims *claims)
 		profile = DatumGetCString(DirectFunctionCall1(uuid_out,
 													  UUIDPGetDatum(&identity.profile_id)));
 
-	set_identity(psprintf(INT64_FORMAT " %s %s",
-						  identity.exp, profile, identity.role));
+	set_identity(psprintf(INT64_FORMAT " " INT64_FORMAT " %s %s",
+						  identity.exp, identity.iat, profile,
+						  identity.role));
 }
 
 void
@@ -205,6 +214,9 @@ parse_identity(const char *value, Identity *identity)
 
 	errno = 0;
 	identity->exp = strtoll(value, &end, 10);
+	if (errno != 0 || *end != ' ')
+		return false;
+	identity->iat = strtoll(end + 1, &end, 10);
 	if (errno != 0 || *end != ' ')
 		return false;
 
@@ -282,20 +294,54 @@ msg_uid(PG_FUNCTION_ARGS)
 static const Identity *
 current_identity(void)
 {
+	const Identity *identity = verified;
+
 	if (InSecurityRestrictedOperation())
 		return NULL;
 
-	if (verified != NULL)
-	{
-		if (verified->exp <= (int64) time(NULL) - TOKEN_LEEWAY)
-			ereport(ERROR,
-					errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-					errmsg("the token of this session has expired"),
-					errhint("Call openhr_msg.authenticate() with a new token, or with NULL to go on without one."));
-		return verified;
-	}
+	if (identity != NULL)
+		check_expiry(identity);
+	else if (session_is_believed())
+		identity = claimed_identity();
 
-	return session_is_believed() ? claimed_identity() : NULL;
+	if (identity != NULL && identity->has_profile)
+		check_revocation(identity);
+	return identity;
+}
+
+static void
+check_expiry(const Identity *identity)
+{
+	if (identity->exp <= (int64) time(NULL) - TOKEN_LEEWAY)
+		ereport(ERROR,
+				errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+				errmsg("the token of this session has expired"),
+				errhint("Call openhr_msg.authenticate() with a new token, or with NULL to go on without one."));
+}
+
+static void
+check_revocation(const Identity *identity)
+{
+	static struct
+	{
+		pg_uuid_t	profile_id;
+		int64		iat;
+		int64		second;		/* of this check */
+	}			passed;
+	int64		now = (int64) time(NULL);
+
+	if (passed.second == now && passed.iat == identity->iat &&
+		memcmp(&passed.profile_id, &identity->profile_id, UUID_LEN) == 0)
+		return;
+
+	if (msg_token_is_revoked(&identity->profile_id, identity->iat))
+		ereport(ERROR,
+				errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+				errmsg("the token of this session has been revoked"),
+				errhint("Call openhr_msg.authenticate() with a new token, or with NULL to go on without one."));
+	passed.profile_id = identity->profile_id;
+	passed.iat = identity->iat;
+	passed.second = now;
 }
 
 /* May the session user say whom PostgREST verified? */
@@ -359,6 +405,7 @@ older_claimed_identity(void)
 	static Identity identity;
 	const char *sub = GetConfigOption("request.jwt.claim.sub", true, false);
 	const char *role = GetConfigOption("request.jwt.claim.role", true, false);
+	const char *iat = GetConfigOption("request.jwt.claim.iat", true, false);
 	token_claims claims = {0};
 
 	if ((sub == NULL || sub[0] == '\0') && (role == NULL || role[0] == '\0'))
@@ -368,19 +415,28 @@ older_claimed_identity(void)
 		claims.has_profile = token_parse_uuid(sub, claims.profile_id);
 	if (role != NULL)
 		strlcpy(claims.role, role, sizeof(claims.role));
+	if (iat != NULL)
+		claims.iat = strtoll(iat, NULL, 10);
 	fill_identity(&identity, &claims);
 	return &identity;
 }
 
-/* Whatever its subject is, an anonymous token speaks for nobody. */
+bool
+msg_claimed_profile(const token_claims *claims, pg_uuid_t *profile_id)
+{
+	if (!claims->has_profile || strcmp(claims->role, ANONYMOUS_ROLE) == 0)
+		return false;
+	memcpy(profile_id->data, claims->profile_id, UUID_LEN);
+	return true;
+}
+
 static void
 fill_identity(Identity *identity, const token_claims *claims)
 {
 	memset(identity, 0, sizeof(Identity));
 	identity->exp = claims->exp;
+	identity->iat = claims->iat;
 	strlcpy(identity->role, claims->role, sizeof(identity->role));
-	identity->has_profile = claims->has_profile &&
-		strcmp(claims->role, ANONYMOUS_ROLE) != 0;
-	if (identity->has_profile)
-		memcpy(identity->profile_id.data, claims->profile_id, UUID_LEN);
+	identity->has_profile = msg_claimed_profile(claims,
+												&identity->profile_id);
 }

@@ -24,6 +24,13 @@ extern void msg_take_identity(const token_claims *claims);
 extern void msg_forget_identity(void);
 
 /*
+ * The profile that claims speak for, if they do: whatever its subject is, an
+ * anonymous token speaks for nobody.
+ */
+extern bool msg_claimed_profile(const token_claims *claims,
+								pg_uuid_t *profile_id);
+
+/*
  * The caller's profile, or false when the session has none (anonymous, or a
  * service role).  Raises an error when the verified token has expired.
  */

@@ -395,6 +395,8 @@ token_status_text(token_status status)
 			return "token has no usable \"role\" or \"exp\"";
 		case TOKEN_NO_MEMORY:
 			return "out of memory";
+		case TOKEN_REVOKED:
+			return "token has been revoked";
 	}
 	return "token is not valid";
 }

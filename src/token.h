@@ -42,7 +42,8 @@ typedef enum token_status
 	TOKEN_BAD_AUDIENCE,
 	TOKEN_BAD_ISSUER,
 	TOKEN_MISSING_CLAIM,		/* role or exp absent, or of a wrong type */
-	TOKEN_NO_MEMORY
+	TOKEN_NO_MEMORY,
+	TOKEN_REVOKED				/* never by token_verify(): keys cannot tell */
 } token_status;
 
 typedef struct token_claims

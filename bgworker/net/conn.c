@@ -7,6 +7,8 @@
  *		  |             |   |                         ^
  *		  |             |   +----> CONN_LEAVING ------+
  *		  +-------------+--------> CONN_DRAINING -----+
+ *		  |                             ^
+ *		  +-> CONN_BODY --> CONN_ANSWER-+                (exchange.c)
  *
  * A request that is refused, and a peer that broke the protocol, are answered
  * and then drained: if we closed with unread input in the kernel, TCP would
@@ -33,6 +35,8 @@
 
 static const unsigned deadline_ms[DEADLINE_KINDS] = {
 	[DEADLINE_HEAD] = 10000,
+	[DEADLINE_BODY] = 10000,
+	[DEADLINE_ANSWER] = 7000,
 	[DEADLINE_MESSAGE] = 20000,
 	[DEADLINE_CLOSE] = 5000,
 	[DEADLINE_WRITE] = 10000
@@ -44,19 +48,16 @@ static void disown(server_conn *conn);
 static void deadline_start(server *srv, deadline *d, deadline_kind kind);
 static void read_head(server_conn *conn, uint8_t *data, size_t len);
 static bool keep_head(server_conn *conn, const uint8_t *data, size_t len);
-static void serve_request(server_conn *conn, char *head, size_t size);
-static void send_away(server_conn *conn, const http_request *request,
-					  http_upgrade upgrade);
-static void refuse(server_conn *conn, int status, const char *error);
+static void serve_request(server_conn *conn, char *head, size_t size,
+						  size_t len);
+static void open_websocket(server_conn *conn, const http_request *request);
+static void send_away(server_conn *conn, const http_request *request);
 static bool accept_websocket(server_conn *conn, const http_request *request);
 static void read_frames(server_conn *conn, uint8_t *data, size_t len);
 static void take_item(server_conn *conn, ws_event event, const ws_item *item);
 static void close_with(server_conn *conn, int code, const char *reason,
 					   conn_state next);
-static void end(server_conn *conn, const void *bytes, size_t len,
-				conn_state next);
 static void finish(server_conn *conn);
-static bool write_bytes(server_conn *conn, uint8_t *bytes, size_t len);
 static void mark_due(server_conn *conn);
 
 server_conn *
@@ -84,6 +85,7 @@ conn_free(server_conn *conn)
 	server	   *srv = conn->srv;
 
 	disown(conn);
+	exchange_end(conn);
 	list_remove(&conn->all);
 	list_remove(&conn->due);
 	list_remove(&conn->reading.link);
@@ -132,7 +134,15 @@ conn_expire(server *srv)
 			if (d->due > uv_now(&srv->loop))
 				break;
 			list_remove(&d->link);
-			if (kind == DEADLINE_HEAD)
+			if (kind == DEADLINE_ANSWER)
+			{
+				server_conn *conn = list_entry(server_conn, reading, d);
+
+				srv->ops.expired(srv->arg, conn->exchange);
+				if (conn->state != CONN_ANSWER)
+					continue;
+			}
+			if (kind == DEADLINE_HEAD || kind == DEADLINE_BODY)
 				srv->ops.refused(srv->arg, 408, "request takes too long");
 			conn_reset(kind == DEADLINE_WRITE ?
 					   list_entry(server_conn, writing, d) :
@@ -149,7 +159,9 @@ conn_expire(server *srv)
 bool
 conn_make_room(server *srv)
 {
-	static const deadline_kind kinds[] = {DEADLINE_CLOSE, DEADLINE_HEAD};
+	static const deadline_kind kinds[] = {
+		DEADLINE_CLOSE, DEADLINE_HEAD, DEADLINE_BODY
+	};
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 	{
@@ -157,7 +169,7 @@ conn_make_room(server *srv)
 
 		if (node == NULL)
 			continue;
-		if (kinds[i] == DEADLINE_HEAD)
+		if (kinds[i] != DEADLINE_CLOSE)
 			srv->ops.refused(srv->arg, 503, too_many);
 		conn_reset(list_entry(server_conn, reading.link, node));
 		return true;
@@ -178,10 +190,14 @@ conn_input(server_conn *conn, uint8_t *data, size_t len)
 		case CONN_HEAD:
 			read_head(conn, data, len);
 			break;
+		case CONN_BODY:
+			exchange_input(conn, (const char *) data, len);
+			break;
 		case CONN_OPEN:
 		case CONN_CLOSING:
 			read_frames(conn, data, len);
 			break;
+		case CONN_ANSWER:
 		case CONN_DRAINING:
 		case CONN_LEAVING:
 			break;
@@ -206,10 +222,10 @@ read_head(server_conn *conn, uint8_t *data, size_t len)
 
 	size = http_head_size(head, len, seen);
 	if (size > HTTP_MAX_HEAD || (size == 0 && len > HTTP_MAX_HEAD))
-		refuse(conn, 431, "request header is too large");
+		conn_fail(conn, 431, "request header is too large");
 	else if (size > 0)
 	{
-		serve_request(conn, head, size);
+		serve_request(conn, head, size, len);
 		if (conn->state == CONN_OPEN && len > size)
 			read_frames(conn, (uint8_t *) head + size, len - size);
 	}
@@ -240,40 +256,53 @@ keep_head(server_conn *conn, const uint8_t *data, size_t len)
 	return true;
 }
 
+/* len bytes have come, of which the head has size. */
 static void
-serve_request(server_conn *conn, char *head, size_t size)
+serve_request(server_conn *conn, char *head, size_t size, size_t len)
 {
-	server	   *srv = conn->srv;
-	server_refusal refusal = {0};
 	http_request request;
-	http_upgrade upgrade;
 	int			status = http_parse(head, size, &request);
 
 	if (status != 0)
 	{
-		refuse(conn, status, "request cannot be understood");
+		conn_fail(conn, status, "request cannot be understood");
 		return;
 	}
+	switch (http_wants_upgrade(&request))
+	{
+		case HTTP_UPGRADE_NONE:
+			exchange_begin(conn, &request, head + size, len - size);
+			break;
+		case HTTP_UPGRADE_WEBSOCKET:
+			open_websocket(conn, &request);
+			break;
+		case HTTP_UPGRADE_VERSION:
+			conn_fail(conn, 426, "WebSocket version 13 is required");
+			break;
+		case HTTP_UPGRADE_BAD:
+			conn_fail(conn, 400, "WebSocket handshake is not valid");
+			break;
+	}
+}
 
-	upgrade = http_wants_upgrade(&request);
-	if (upgrade == HTTP_UPGRADE_VERSION)
-		refuse(conn, 426, "WebSocket version 13 is required");
-	else if (upgrade == HTTP_UPGRADE_BAD)
-		refuse(conn, 400, "WebSocket handshake is not valid");
-	else if (srv->open >= (size_t) srv->config.max_connections)
-		send_away(conn, &request, upgrade);
+static void
+open_websocket(server_conn *conn, const http_request *request)
+{
+	server	   *srv = conn->srv;
+	server_refusal refusal = {0};
+
+	if (srv->open >= (size_t) srv->config.max_connections)
+	{
+		send_away(conn, request);
+		return;
+	}
+	conn->user = srv->ops.request(srv->arg, conn, request, &refusal);
+	if (conn->user == NULL)
+		conn_fail(conn, refusal.status, refusal.error);
 	else
 	{
-		conn->user = srv->ops.request(srv->arg, conn, &request,
-									  upgrade == HTTP_UPGRADE_WEBSOCKET,
-									  &refusal);
-		if (conn->user == NULL)
-			refuse(conn, refusal.status, refusal.error);
-		else
-		{
-			srv->open++;
-			accept_websocket(conn, &request);
-		}
+		srv->open++;
+		accept_websocket(conn, request);
 	}
 }
 
@@ -282,27 +311,25 @@ serve_request(server_conn *conn, char *head, size_t size)
  * handshake, but do after a close, so that is how they are told to come back.
  */
 static void
-send_away(server_conn *conn, const http_request *request,
-		  http_upgrade upgrade)
+send_away(server_conn *conn, const http_request *request)
 {
-	if (upgrade == HTTP_UPGRADE_NONE)
-	{
-		refuse(conn, 503, too_many);
-		return;
-	}
 	conn->srv->ops.refused(conn->srv->arg, 503, too_many);
 	if (accept_websocket(conn, request))
 		close_with(conn, WS_CLOSE_TRY_LATER, too_many, CONN_CLOSING);
 }
 
-static void
-refuse(server_conn *conn, int status, const char *error)
+void
+conn_fail(server_conn *conn, int status, const char *error)
 {
-	char		reply[HTTP_MAX_REPLY];
+	char		head[HTTP_MAX_RESPONSE_HEAD];
+	char		body[256];
+	http_response response;
 
 	conn->srv->ops.refused(conn->srv->arg, status, error);
-	end(conn, reply, http_reply(reply, sizeof(reply), status, error),
-		CONN_DRAINING);
+	http_set_error(&response, status, error, body, sizeof(body));
+	conn_end(conn, head, http_response_head(head, sizeof(head), &response),
+			 response.body, conn->bodyless ? 0 : response.body_len,
+			 CONN_DRAINING);
 }
 
 static bool
@@ -323,7 +350,7 @@ accept_websocket(server_conn *conn, const http_request *request)
 	list_remove(&conn->reading.link);
 	ws_decoder_init(&conn->ws, conn->srv->config.max_message);
 	conn->state = CONN_OPEN;
-	return write_bytes(conn, (uint8_t *) reply, len);
+	return conn_write(conn, (uint8_t *) reply, len);
 }
 
 static void
@@ -371,7 +398,7 @@ take_item(server_conn *conn, ws_event event, const ws_item *item)
 		case WS_PING:
 			/* Answering the latest only is allowed (5.5.3). */
 			if (conn->state == CONN_OPEN && !conn->choked)
-				write_bytes(conn, frame,
+				conn_write(conn, frame,
 							ws_pong_frame(frame, item->data, item->len));
 			break;
 		case WS_CLOSE:
@@ -406,24 +433,34 @@ close_with(server_conn *conn, int code, const char *reason, conn_state next)
 {
 	uint8_t		frame[WS_MAX_CONTROL + 2];
 
-	end(conn, frame, ws_close_frame(frame, code, reason), next);
+	conn_end(conn, frame, ws_close_frame(frame, code, reason), NULL, 0, next);
 }
 
 /* Our side is to end with these bytes; conn_flush() writes them. */
-static void
-end(server_conn *conn, const void *bytes, size_t len, conn_state next)
+void
+conn_end(server_conn *conn, const void *head, size_t head_len,
+		 const void *body, size_t body_len, conn_state next)
 {
-	conn->last = malloc(len);
+	conn->last = malloc(head_len + body_len);
 	if (conn->last == NULL)
 	{
 		conn_kill(conn);
 		return;
 	}
-	memcpy(conn->last, bytes, len);
-	conn->last_len = len;
+	memcpy(conn->last, head, head_len);
+	if (body_len > 0)
+		memcpy(conn->last + head_len, body, body_len);
+	conn->last_len = head_len + body_len;
 	conn->state = next;
 	list_remove(&conn->reading.link);
 	mark_due(conn);
+}
+
+/* The peer, or the owner, has so much time. */
+void
+conn_await(server_conn *conn, deadline_kind kind)
+{
+	deadline_start(conn->srv, &conn->reading, kind);
 }
 
 /* Write what the owner has, until the socket takes no more. */
@@ -439,7 +476,7 @@ server_write(server_conn *conn)
 
 		if (len == 0)
 			break;
-		write_bytes(conn, srv->out, len);
+		conn_write(conn, srv->out, len);
 	}
 }
 
@@ -458,7 +495,7 @@ conn_flush(server_conn *conn)
 
 		conn->last = NULL;
 		conn->ended = true;
-		written = write_bytes(conn, last, conn->last_len);
+		written = conn_write(conn, last, conn->last_len);
 		free(last);
 		if (!written)
 			return;
@@ -472,6 +509,7 @@ static void
 finish(server_conn *conn)
 {
 	disown(conn);
+	exchange_end(conn);
 	if (conn->state == CONN_LEAVING)
 	{
 		conn_kill(conn);
@@ -488,8 +526,8 @@ finish(server_conn *conn)
  * which keeps nothing for it then, need not know.  False: it is choked, and
  * libwebsockets has kept what did not fit, or it is dead.
  */
-static bool
-write_bytes(server_conn *conn, uint8_t *bytes, size_t len)
+bool
+conn_write(server_conn *conn, uint8_t *bytes, size_t len)
 {
 	ssize_t		sent = send(conn->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 

@@ -24,13 +24,15 @@
  */
 typedef enum deadline_kind
 {
-	DEADLINE_HEAD,				/* for a complete request */
+	DEADLINE_HEAD,				/* for a complete request's head */
+	DEADLINE_BODY,				/* for its body */
+	DEADLINE_ANSWER,			/* for the owner's answer */
 	DEADLINE_MESSAGE,			/* for the rest of a message */
 	DEADLINE_CLOSE,				/* for the peer's end of a closing */
 	DEADLINE_WRITE				/* for a reader to take anything at all */
 } deadline_kind;
 
-#define DEADLINE_KINDS	4
+#define DEADLINE_KINDS	6
 
 typedef struct deadline
 {
@@ -41,6 +43,8 @@ typedef struct deadline
 typedef enum conn_state
 {
 	CONN_HEAD,					/* a request is to come */
+	CONN_BODY,					/* the request's body is to come */
+	CONN_ANSWER,				/* the owner's answer is to come */
 	CONN_OPEN,					/* a WebSocket */
 	CONN_CLOSING,				/* our close frame first, then the peer's */
 	CONN_DRAINING,				/* our last bytes, then the peer's last */
@@ -51,7 +55,7 @@ typedef enum conn_state
 struct server_conn
 {
 	list_node	due;			/* in server.due: to be looked at */
-	void	   *user;			/* the owner's, while it is open */
+	void	   *user;			/* the owner's, while it is open .. */
 	uint8_t    *last;			/* bytes that end our side */
 	int			fd;
 	bool		choked;			/* the socket takes no more */
@@ -66,6 +70,11 @@ struct server_conn
 	deadline	writing;
 	char	   *head;			/* pieces of a request */
 	size_t		head_len;
+	void	   *exchange;		/* .. or while a request is served */
+	char	   *body;			/* pieces of it */
+	size_t		body_len;
+	size_t		body_size;		/* as it was announced */
+	bool		bodyless;		/* the answer to HEAD */
 	ws_decoder	ws;
 };
 
@@ -79,6 +88,7 @@ struct server
 	server_config config;
 	size_t		count;			/* connections of every state */
 	size_t		open;			/* those that have an owner */
+	size_t		body_bytes;		/* memory for bodies */
 	list		conns;
 	list		due;
 	list		deadlines[DEADLINE_KINDS];
@@ -96,6 +106,18 @@ extern void conn_kill(server_conn *conn);
 extern void conn_reset(server_conn *conn);
 extern void conn_expire(server *srv);
 extern bool conn_make_room(server *srv);
+
+extern void conn_end(server_conn *conn, const void *head, size_t head_len,
+					 const void *body, size_t body_len, conn_state next);
+extern void conn_fail(server_conn *conn, int status, const char *error);
+extern void conn_await(server_conn *conn, deadline_kind kind);
+extern bool conn_write(server_conn *conn, uint8_t *bytes, size_t len);
+
+/* exchange.c */
+extern void exchange_begin(server_conn *conn, const http_request *request,
+						   const char *data, size_t len);
+extern void exchange_input(server_conn *conn, const char *data, size_t len);
+extern void exchange_end(server_conn *conn);
 
 /* listen.c: open sockets are handed to accepted(), which owns them then. */
 extern struct listeners *listeners_new(server *srv,

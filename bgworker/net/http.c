@@ -18,21 +18,30 @@
 
 #include "websocket.h"
 
-typedef struct http_answer
+typedef struct http_status
 {
 	int			status;
 	const char *reason;
 	const char *headers;		/* whole lines */
-} http_answer;
+} http_status;
 
 /* The last one stands for every status that is not here. */
-static const http_answer answers[] = {
+static const http_status statuses[] = {
+	{202, "Accepted", ""},
+	{204, "No Content", ""},
 	{400, "Bad Request", ""},
 	{401, "Unauthorized", "WWW-Authenticate: Bearer\r\n"},
 	{403, "Forbidden", ""},
 	{404, "Not Found", ""},
+	{405, "Method Not Allowed", ""},
+	{411, "Length Required", ""},
+	{413, "Content Too Large", ""},
+	{415, "Unsupported Media Type", ""},
+	{417, "Expectation Failed", ""},
+	{422, "Unprocessable Content", ""},
 	{426, "Upgrade Required",
 	"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"},
+	{429, "Too Many Requests", ""},
 	{431, "Request Header Fields Too Large", ""},
 	{503, "Service Unavailable", "Retry-After: 5\r\n"},
 	{505, "HTTP Version Not Supported", ""},
@@ -43,8 +52,6 @@ static int	parse_request_line(char *line, http_request *request);
 static int	parse_header(char *line, http_header *header);
 static bool is_token(const char *text, size_t len);
 static bool is_repeated(const http_request *request, const char *name);
-static bool lists(const http_request *request, const char *name,
-				  const char *token);
 static bool has_token(const char *list, const char *token);
 static int	hex_value(char c);
 
@@ -180,8 +187,8 @@ is_repeated(const http_request *request, const char *name)
 }
 
 /* Is token in a header that is a list, perhaps one over several lines? */
-static bool
-lists(const http_request *request, const char *name, const char *token)
+bool
+http_lists(const http_request *request, const char *name, const char *token)
 {
 	for (int i = 0; i < request->nheaders; i++)
 		if (strcasecmp(request->headers[i].name, name) == 0 &&
@@ -257,12 +264,12 @@ http_wants_upgrade(const http_request *request)
 	const char *length = http_header_value(request, "content-length");
 	char		accept[WS_ACCEPT_SIZE];
 
-	if (!lists(request, "upgrade", "websocket"))
+	if (!http_lists(request, "upgrade", "websocket"))
 		return HTTP_UPGRADE_NONE;
 
 	/* No body, in nobody's reading: frames begin behind the empty line. */
 	if (strcmp(request->method, "GET") != 0 || request->minor < 1 ||
-		!lists(request, "connection", "upgrade") ||
+		!http_lists(request, "connection", "upgrade") ||
 		http_header_value(request, "transfer-encoding") != NULL ||
 		(length != NULL && strcmp(length, "0") != 0) ||
 		is_repeated(request, "content-length") ||
@@ -277,25 +284,100 @@ http_wants_upgrade(const http_request *request)
 		HTTP_UPGRADE_WEBSOCKET : HTTP_UPGRADE_BAD;
 }
 
-size_t
-http_reply(char *out, size_t size, int status, const char *error)
+/* Digits only, as many as there are in no number that overflows. */
+static bool
+parse_length(const char *text, size_t *length)
 {
-	const http_answer *answer = answers;
+	size_t		digits = strspn(text, "0123456789");
+
+	*length = 0;
+	if (digits == 0 || digits > 15 || text[digits] != '\0')
+		return false;
+	for (; *text; text++)
+		*length = *length * 10 + (size_t) (*text - '0');
+	return true;
+}
+
+int
+http_body_size(const http_request *request, size_t *size)
+{
+	const char *length = http_header_value(request, "content-length");
+	const char *expect = http_header_value(request, "expect");
+
+	*size = 0;
+	if (is_repeated(request, "content-length") ||
+		(length != NULL && !parse_length(length, size)))
+		return 400;
+	if (http_header_value(request, "transfer-encoding") != NULL)
+		return length != NULL ? 400 : 411;
+	if (expect != NULL && strcasecmp(expect, "100-continue") != 0)
+		return 417;
+	return 0;
+}
+
+bool
+http_decode(const char *text, size_t len, char *out, size_t *out_len)
+{
+	size_t		n = 0;
+
+	for (size_t i = 0; i < len; i++)
+	{
+		char		c = text[i];
+
+		if (c == '%')
+		{
+			if (i + 2 >= len || hex_value(text[i + 1]) < 0 ||
+				hex_value(text[i + 2]) < 0)
+				return false;
+			c = (char) (hex_value(text[i + 1]) << 4 | hex_value(text[i + 2]));
+			i += 2;
+		}
+		if (c == '\0')
+			return false;
+		out[n++] = c;
+	}
+	out[n] = '\0';
+	*out_len = n;
+	return true;
+}
+
+size_t
+http_response_head(char *out, size_t size, const http_response *response)
+{
+	const http_status *known = statuses;
+	char		length[48] = "";
 	int			len;
 
-	while (answer->status != status && answer->status != 500)
-		answer++;
+	while (known->status != response->status && known->status != 500)
+		known++;
+	if (known->status != 204)
+		snprintf(length, sizeof(length), "Content-Length: %zu\r\n",
+				 response->body_len);
 
 	len = snprintf(out, size,
 				   "HTTP/1.1 %d %s\r\n"
-				   "Content-Type: application/json\r\n"
-				   "Content-Length: %zu\r\n"
+				   "%s%s"
 				   "Connection: close\r\n"
-				   "%s\r\n"
-				   "{\"error\":\"%s\"}",
-				   answer->status, answer->reason,
-				   strlen("{\"error\":\"\"}") + strlen(error),
-				   answer->headers, error);
+				   "%s%s\r\n",
+				   known->status, known->reason,
+				   response->body_len > 0 ?
+				   "Content-Type: application/json\r\n" : "",
+				   length, known->headers,
+				   response->headers ? response->headers : "");
 
 	return len < 0 || (size_t) len >= size ? 0 : (size_t) len;
+}
+
+void
+http_set_error(http_response *response, int status, const char *error,
+			   char *body, size_t size)
+{
+	int			len = snprintf(body, size, "{\"error\":\"%s\"}", error);
+
+	*response = (http_response) {.status = status};
+	if (len > 0 && (size_t) len < size)
+	{
+		response->body = body;
+		response->body_len = (size_t) len;
+	}
 }

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * http.h
- *	  HTTP/1.1 as bytes: a request's head, and short answers in JSON.
+ *	  HTTP/1.1 as bytes: a request's head, and that of a response.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,7 +17,7 @@
 
 #define HTTP_MAX_HEAD		16384
 #define HTTP_MAX_HEADERS	100
-#define HTTP_MAX_REPLY		1024
+#define HTTP_MAX_RESPONSE_HEAD	2048
 
 typedef struct http_header
 {
@@ -67,11 +67,41 @@ extern bool http_query_value(const http_request *request, const char *name,
 
 extern http_upgrade http_wants_upgrade(const http_request *request);
 
+/* Is token in a header that is a list?  Letter case does not matter. */
+extern bool http_lists(const http_request *request, const char *name,
+					   const char *token);
+
 /*
- * A whole answer that closes the connection, with the headers that its status
- * asks for and {"error": ...}.  The text must not need escaping in JSON.
+ * How many bytes come behind the head of a request that is no WebSocket's: 0,
+ * or the status to refuse it with.
  */
-extern size_t http_reply(char *out, size_t size, int status,
-						 const char *error);
+extern int	http_body_size(const http_request *request, size_t *size);
+
+/*
+ * Decode the percent signs of a part of a path; out has room for len + 1
+ * bytes.  False when it is malformed, or holds a zero byte.
+ */
+extern bool http_decode(const char *text, size_t len, char *out,
+						size_t *out_len);
+
+/* Lasts until it has been written, which its reader does at once. */
+typedef struct http_response
+{
+	int			status;
+	const char *headers;		/* further lines, each with its end; or NULL */
+	const char *body;			/* JSON, or NULL */
+	size_t		body_len;
+} http_response;
+
+/*
+ * The head of a response that closes the connection, with the headers that its
+ * status asks for.  Returns its size; 0: it does not fit.
+ */
+extern size_t http_response_head(char *out, size_t size,
+								 const http_response *response);
+
+/* The body {"error": ...}; the text must not need escaping in JSON. */
+extern void http_set_error(http_response *response, int status,
+						   const char *error, char *body, size_t size);
 
 #endif							/* NET_HTTP_H */

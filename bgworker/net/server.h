@@ -35,12 +35,11 @@ typedef struct server_refusal
 typedef struct server_ops
 {
 	/*
-	 * A client asks for a WebSocket, or (websocket false) for something that
-	 * there is not.  Returns the owner's pointer for the connection, which is
-	 * open from then on, or NULL and fills refusal.
+	 * A client asks for a WebSocket.  Returns the owner's pointer for the
+	 * connection, which is open from then on, or NULL and fills refusal.
 	 */
 	void	   *(*request) (void *arg, server_conn *conn,
-							const http_request *request, bool websocket,
+							const http_request *request,
 							server_refusal *refusal);
 
 	/* A complete message; text is valid UTF-8. */
@@ -55,6 +54,25 @@ typedef struct server_ops
 
 	/* The connection is no longer open; user is not used again. */
 	void		(*closed) (void *arg, void *user);
+
+	/*
+	 * A client asks for something else, with a body of so many bytes.  Returns
+	 * the owner's pointer for the exchange, whose body is read then, or NULL
+	 * and fills response.
+	 */
+	void	   *(*begin) (void *arg, server_conn *conn,
+						  const http_request *request, size_t body_size,
+						  http_response *response);
+
+	/* The body, which lasts as long as the call.  To be answered, soon. */
+	void		(*body) (void *arg, void *exchange, const char *data,
+						 size_t len);
+
+	/* It was not answered in time: this is the last chance. */
+	void		(*expired) (void *arg, void *exchange);
+
+	/* The exchange is over, answered or not; it is not used again. */
+	void		(*done) (void *arg, void *exchange);
 
 	/*
 	 * Somebody was turned away before there was a WebSocket, with a status of
@@ -99,6 +117,9 @@ extern void server_want_write(server_conn *conn);
 extern void server_close(server_conn *conn, int code, const char *reason);
 extern void server_cut(server_conn *conn, int code, const char *reason);
 extern void server_flush(server *srv);
+
+/* Answer an exchange, once. */
+extern void server_answer(server_conn *conn, const http_response *response);
 
 /*
  * Fill and write now, as far as the socket takes it; whatever comes of it, the

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * broadcast.c
- *	  What clients say to one another, past the tables.
+ *	  What clients say to one another, past the tables.  (What is broadcast
+ *	  from the database is in notice.c.)
  *
  * A broadcast is passed on as it came: a client's JSON text is checked, and
  * not built anew; what is no JSON is not looked at.  Each receiver of a
@@ -17,10 +18,6 @@
 #include <string.h>
 
 #include "rooms.h"
-
-/* This many at once, and then thirty a second. */
-#define BURST			100
-#define INTERVAL_MS		33
 
 /* Kind of the binary frame, and what it says of the payload. */
 #define BINARY_BROADCAST	4
@@ -101,7 +98,8 @@ publish(channel *ch, const message *m)
 	const char *problem = NULL;
 	parcel	   *p;
 
-	if (!conn_spend(h, &ch->conn->broadcasts_until, BURST, INTERVAL_MS))
+	if (!conn_spend(h, &ch->conn->broadcasts_until, BROADCAST_BURST,
+					BROADCAST_INTERVAL_MS))
 		return "Too many messages per second";
 	p = m->binary ? from_binary(ch, m, &problem) :
 		from_text(ch, m, &problem);

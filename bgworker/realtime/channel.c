@@ -14,8 +14,13 @@
  * is not waits once more: a client may join a moment after the commit that let
  * it in, and before that has come here.
  *
+ * A token may be replaced at any time.  One of the same person changes nothing
+ * else, and neither does one that gives the same person more power: what the
+ * channel has and what it was told stay.  Any other one is a new subscription.
+ *
  *-------------------------------------------------------------------------
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +31,9 @@
 
 /* Who is no member may become one within this time; a second more or less. */
 #define DENIED_LIMIT		2
+
+/* So long before its token's end a client is told of it. */
+#define EXPIRY_NOTICE		60	/* seconds */
 
 #define TEXT(s)		(s), strlen(s)
 
@@ -142,20 +150,13 @@ channel_take_back(const channel *ch, const uint8_t *room_id)
 		acks_forget(ch->conn);
 }
 
-/*
- * Out of all lists, and away from the user.  What waits for the channel goes,
- * too: nobody would take it back when the user loses sight of it.
- */
+/* Away from the user, and out of the lists by which events find bindings. */
 static void
-channel_unsubscribe(channel *ch)
+channel_leave_user(channel *ch)
 {
 	user	   *u = ch->user;
 
 	ch->live = false;
-	channel_take_back(ch, NULL);
-	list_remove(&ch->in_waiting);
-	presence_leave(ch);
-	venue_leave(ch);
 	for (int i = 0; i < ch->nbindings; i++)
 	{
 		binding    *b = &ch->bindings[i];
@@ -173,12 +174,44 @@ channel_unsubscribe(channel *ch)
 	}
 }
 
+/*
+ * Out of all lists.  What waits for the channel goes, too: nobody would take
+ * it back when the user loses sight of it.
+ */
+static void
+channel_unsubscribe(channel *ch)
+{
+	channel_take_back(ch, NULL);
+	list_remove(&ch->in_waiting);
+	presence_leave(ch);
+	venue_leave(ch);
+	channel_leave_user(ch);
+}
+
+static void
+channel_tell_expiry(channel *ch)
+{
+	int64_t		left = ch->identity.exp - ch->conn->hub->now;
+	char		text[64];
+
+	snprintf(text, sizeof(text), "Token expires in %lld seconds",
+			 (long long) (left > 0 ? left : 0));
+	channel_system(ch, "system", "ok", text);
+	ch->expiry_told = true;
+}
+
 /* From now on the channel's timer is for the end of its token. */
 static void
 channel_watch_token(channel *ch)
 {
-	timer_start(&ch->conn->hub->wheel, &ch->timer,
-				ch->identity.exp + TOKEN_LEEWAY);
+	hub		   *h = ch->conn->hub;
+	int64_t		due = ch->identity.exp - EXPIRY_NOTICE;
+
+	if (!ch->expiry_told && due <= h->now)
+		channel_tell_expiry(ch);
+	if (ch->expiry_told)
+		due = ch->identity.exp + TOKEN_LEEWAY;
+	timer_start(&h->wheel, &ch->timer, due);
 }
 
 static void
@@ -198,29 +231,48 @@ channel_answer(channel *ch)
 		channel_system(ch, "postgres_changes", "error", ch->problem);
 	free(ch->problem);
 	ch->problem = NULL;
-	channel_watch_token(ch);
 }
 
 /* Is the user of the channel in memory?  If not, the channel waits. */
 static bool
 channel_has_user(channel *ch)
 {
-	hub		   *h = ch->conn->hub;
+	user	   *u = ch->bearer_of;
 
 	if (ch->user == NULL)
 	{
-		ch->user = user_get(h, ch->identity.profile_id);
-		if (ch->user == NULL)
-		{
-			conn_cut(ch->conn, HUB_CLOSE_TRY_LATER, "out of memory");
-			return false;
-		}
-		list_push(&ch->user->channels, &ch->in_user);
+		ch->user = u;
+		list_push(&u->channels, &ch->in_user);
 	}
-	if (ch->user->state == USER_LOADED)
+	if (u->state == USER_LOADED)
 		return true;
-	list_push(&ch->user->waiting, &ch->in_waiting);
-	membership_ask(h);
+	list_push(&u->waiting, &ch->in_waiting);
+	user_load(u);
+	return false;
+}
+
+/*
+ * Does it matter whether the channel's token was revoked?  On topics that are
+ * closed to it there is nothing to hear or to say.
+ */
+static bool
+channel_needs_verdict(const channel *ch)
+{
+	return ch->bearer_of != NULL &&
+		(ch->identity.kind == IDENTITY_SERVICE ||
+		 ch->conn->hub->config.public_channels);
+}
+
+/* Is it known?  If not, the channel waits. */
+static bool
+channel_is_judged(channel *ch)
+{
+	user	   *u = ch->bearer_of;
+
+	if (u->judged)
+		return true;
+	list_push(&u->waiting, &ch->in_waiting);
+	user_load(u);
 	return false;
 }
 
@@ -245,13 +297,16 @@ channel_settle(channel *ch)
 	bool		for_changes = ch->nbindings > 0;
 	bool		for_user = ch->identity.kind == IDENTITY_USER &&
 		(for_changes || topic_room(ch->topic, ch->topic_len, room_id));
+	bool		for_verdict = channel_needs_verdict(ch);
 
-	if (!h->live && (for_changes || for_user))
+	if (!h->live && (for_changes || for_user || for_verdict))
 	{
 		list_push(&h->waiting, &ch->in_waiting);
 		return;
 	}
 	if (for_user && !channel_has_user(ch))
+		return;
+	if (for_verdict && !channel_is_judged(ch))
 		return;
 	if (!venue_enter(ch))
 	{
@@ -271,6 +326,7 @@ channel_settle(channel *ch)
 	if (for_changes)
 		channel_system(ch, "postgres_changes", "ok",
 					   "Subscribed to PostgreSQL");
+	channel_watch_token(ch);
 }
 
 /* The channel's user has become a member of its conversation. */
@@ -315,6 +371,24 @@ channel_refuse(channel *ch, const char *reason)
 	channel_drop(ch);
 }
 
+/* Its token was revoked. */
+void
+channel_revoke(channel *ch)
+{
+	buf			b;
+
+	if (ch->reply == NULL)
+	{
+		channel_take_back(ch, NULL);
+		channel_end_for_token(ch, TOKEN_REVOKED, 0);
+		return;
+	}
+	buf_init(&b);
+	identity_problem(&b, TOKEN_REVOKED, 0, true);
+	channel_refuse(ch, buf_string(&b));
+	buf_free(&b);
+}
+
 /* The time limit of a channel that waits. */
 static void
 channel_give_up(channel *ch)
@@ -332,7 +406,7 @@ channel_give_up(channel *ch)
 	buf_free(&reason);
 }
 
-/* .. or its token's end. */
+/* .. or its token's end, or the time to tell of that. */
 static void
 channel_fire(timer *t, int64_t now_s)
 {
@@ -386,6 +460,12 @@ channel_new(hub_conn *conn, const message *m, const identity *identity)
 	ch->topic_hash = seeded_hash(&conn->hub->seed, ch->topic, ch->topic_len);
 	ch->conn = conn;
 	ch->identity = *identity;
+	list_init(&ch->in_bearers);
+	if (!channel_bear(ch))
+	{
+		free(ch);
+		return NULL;
+	}
 	ch->number = ++conn->hub->next_channel;
 	list_init(&ch->in_user);
 	list_init(&ch->in_waiting);
@@ -416,6 +496,7 @@ channel_drop(channel *ch)
 {
 	channel_unsubscribe(ch);
 	channel_clear_bindings(ch);
+	channel_unbear(ch);
 	timer_stop(&ch->timer);
 	list_remove(&ch->in_conn);
 	ch->conn->nchannels--;
@@ -457,11 +538,72 @@ same_person(const identity *a, const identity *b)
 		memcmp(a->profile_id, b->profile_id, UUID_SIZE) == 0;
 }
 
+/* The same person's token again, with another end. */
+static void
+channel_renew(channel *ch, const identity *identity)
+{
+	ch->identity = *identity;
+	ch->expiry_told = false;
+	if (!list_is_empty(&ch->in_waiting))
+		return;
+	if (ch->live)
+		channel_system(ch, "postgres_changes", "ok",
+					   "Subscribed to PostgreSQL");
+	channel_watch_token(ch);
+}
+
+/* It gives a user the power to see everything, and takes nothing away. */
+static bool
+is_promotion(const channel *ch, const identity *identity)
+{
+	return ch->joined && ch->identity.kind == IDENTITY_USER &&
+		identity->kind == IDENTITY_SERVICE && identity->has_profile &&
+		memcmp(ch->identity.profile_id, identity->profile_id,
+			   UUID_SIZE) == 0;
+}
+
+static void
+channel_promote(channel *ch, const identity *identity)
+{
+	bool		live = ch->live;
+
+	venue_leave_seat(ch);
+	channel_leave_user(ch);
+	ch->identity = *identity;
+
+	/* It needs no memory: no seat is taken. */
+	if (live)
+		channel_subscribe(ch);
+	if (!ch->informed)
+		attendance_inform(ch);
+	channel_renew(ch, identity);
+}
+
+/* Somebody else's token, or with other powers. */
+static void
+channel_replace(channel *ch, const identity *identity)
+{
+	hub		   *h = ch->conn->hub;
+	bool		waiting = !list_is_empty(&ch->in_waiting);
+
+	channel_unsubscribe(ch);
+	channel_unbear(ch);
+	ch->identity = *identity;
+	ch->expiry_told = false;
+	if (!channel_bear(ch))
+	{
+		conn_cut(ch->conn, HUB_CLOSE_TRY_LATER, "out of memory");
+		return;
+	}
+	if (!waiting)
+		timer_start(&h->wheel, &ch->timer, h->now + JOIN_LIMIT);
+	channel_settle(ch);
+}
+
 static void
 channel_set_token(channel *ch, const json_t *payload)
 {
 	hub		   *h = ch->conn->hub;
-	bool		waiting = !list_is_empty(&ch->in_waiting);
 	size_t		len = 0;
 	const char *token = identity_token(payload, "access_token", &len);
 	token_status status;
@@ -476,21 +618,11 @@ channel_set_token(channel *ch, const json_t *payload)
 		return;
 	}
 	if (same_person(&ch->identity, &identity))
-	{
-		ch->identity = identity;
-		if (waiting)
-			return;
-		channel_watch_token(ch);
-		if (ch->live)
-			channel_system(ch, "postgres_changes", "ok",
-						   "Subscribed to PostgreSQL");
-		return;
-	}
-	channel_unsubscribe(ch);
-	ch->identity = identity;
-	if (!waiting)
-		timer_start(&h->wheel, &ch->timer, h->now + JOIN_LIMIT);
-	channel_settle(ch);
+		channel_renew(ch, &identity);
+	else if (is_promotion(ch, &identity))
+		channel_promote(ch, &identity);
+	else
+		channel_replace(ch, &identity);
 }
 
 void

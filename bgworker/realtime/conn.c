@@ -163,23 +163,31 @@ conn_refuse(hub_conn *conn, frame *f)
 }
 
 /*
- * May there be one more of something that is allowed burst times at once, and
- * then once in an interval?  *until is the time, in milliseconds, until which
- * those so far use up the share.
+ * May there be so many more of something that is allowed burst times at once,
+ * and then once in an interval?  *until is the time, in milliseconds, until
+ * which those so far use up the share.  0: they are spent; else how many
+ * milliseconds must pass.
  */
-bool
-conn_spend(const hub *h, int64_t *until, int burst, int interval_ms)
+int64_t
+conn_wait(const hub *h, int64_t *until, int n, int burst, int interval_ms)
 {
 	int64_t		now = h->now_us / 1000;
 	int64_t		end = now + (int64_t) burst * interval_ms;
+	int64_t		spent = (int64_t) n * interval_ms;
 
 	/* Long past, or from before the clock was set back. */
 	if (*until < now || *until > end)
 		*until = now;
-	if (*until + interval_ms > end)
-		return false;
-	*until += interval_ms;
-	return true;
+	if (*until + spent > end)
+		return *until + spent - end;
+	*until += spent;
+	return 0;
+}
+
+bool
+conn_spend(const hub *h, int64_t *until, int burst, int interval_ms)
+{
+	return conn_wait(h, until, 1, burst, interval_ms) == 0;
 }
 
 /* ----------
@@ -193,7 +201,9 @@ idle_fire(timer *t, int64_t now_s)
 	hub_conn   *conn = list_entry(hub_conn, idle, t);
 	int64_t		due = conn->last_seen + conn->hub->config.idle_timeout;
 
-	if (due <= now_s)
+	if (conn->revoked && list_is_empty(&conn->channels))
+		conn_cut(conn, HUB_CLOSE_POLICY, TOKEN_IS_REVOKED);
+	else if (due <= now_s)
 		conn_cut(conn, HUB_CLOSE_NORMAL, "idle");
 	else
 		timer_start(&conn->hub->wheel, &conn->idle, due);
@@ -213,6 +223,12 @@ hub_conn_open(hub *h, void *socket, int vsn, const token_claims *claims,
 	conn->vsn = vsn == 2 ? 2 : 1;
 	identity_set(h, &conn->identity, claims, token,
 				 token != NULL ? strlen(token) : 0);
+	list_init(&conn->in_bearers);
+	if (!conn_bear(conn))
+	{
+		free(conn);
+		return NULL;
+	}
 	queue_init(&conn->queue);
 	acks_init(conn);
 	list_init(&conn->channels);
@@ -275,6 +291,7 @@ void
 hub_conn_close(hub_conn *conn)
 {
 	conn_empty(conn);
+	conn_unbear(conn);
 	list_remove(&conn->link);
 	conn->hub->stats.connections--;
 	queue_free(&conn->queue);

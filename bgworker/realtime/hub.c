@@ -60,6 +60,7 @@ hub_new(const hub_config *config, const hub_ops *ops, void *arg)
 	list_init(&h->lost);
 	list_init(&h->denied);
 	list_init(&h->behind);
+	list_init(&h->posts);
 	list_init(&h->outbox);
 	list_init(&h->unpinged);
 	list_init(&h->tracked);
@@ -190,8 +191,8 @@ hub_event_valid(const void *data, size_t len)
 			return e->table < EVENT_SOURCES && e->columns_len > 0 &&
 				e->record_len > 0;
 		case EVENT_UPDATE:
-			return e->table < EVENT_TABLES && e->columns_len > 0 &&
-				e->record_len > 0;
+			return (e->table < EVENT_TABLES || e->table == EVENT_REVOCATIONS) &&
+				e->columns_len > 0 && e->record_len > 0;
 		case EVENT_DELETE:
 			return e->table < EVENT_TABLES && e->columns_len > 0;
 		default:
@@ -213,8 +214,27 @@ hub_learn(hub *h, const event_header *event)
 	if (event->action == EVENT_TRUNCATE && event->table != EVENT_MESSAGES)
 		hub_reset(h, HUB_CLOSE_RESTART, "conversations were truncated");
 	else
+	{
 		membership_apply(h, event);
+		revocation_apply(h, event);
+	}
 	hub_reap(h);
+}
+
+/* False: no memory. */
+static bool
+route_one(hub *h, const event_header *e)
+{
+	if (e->table == EVENT_BROADCASTS && e->action == EVENT_INSERT)
+		return notice_route(h, e);
+
+	/* Before the tables are known nobody subscribes to them. */
+	if (!is_row(e) || !hub_knows_tables(h))
+		return true;
+	if (!hub_follow_columns(h, e))
+		return false;
+	route_event(h, e);
+	return true;
 }
 
 void
@@ -226,13 +246,7 @@ hub_route(hub *h, const event_header *const *events, size_t n)
 	for (size_t i = 0; i < n; i++)
 	{
 		h->routing_lsn = events[i]->commit_lsn;
-
-		/* Before the tables are known nobody subscribes to them. */
-		if (!is_row(events[i]) || !hub_knows_tables(h))
-			continue;
-		if (hub_follow_columns(h, events[i]))
-			route_event(h, events[i]);
-		else
+		if (!route_one(h, events[i]))
 			hub_reset(h, HUB_CLOSE_TRY_LATER, "out of memory");
 	}
 	hub_reap(h);
@@ -269,6 +283,7 @@ hub_reset(hub *h, int code, const char *reason)
 	while (!list_is_empty(&h->conns))
 		conn_cut(list_entry(hub_conn, link, h->conns.next), code, reason);
 	hub_reap(h);
+	post_give_up(h);
 }
 
 /* ----------

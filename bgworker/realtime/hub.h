@@ -36,13 +36,25 @@
 
 typedef struct hub hub;
 typedef struct hub_conn hub_conn;
+typedef struct hub_post hub_post;
 
 /* RFC 6455 close codes that the hub asks for. */
 #define HUB_CLOSE_NORMAL		1000	/* idle */
 #define HUB_CLOSE_PROTOCOL		1002
+#define HUB_CLOSE_POLICY		1008	/* its token was revoked */
 #define HUB_CLOSE_TOO_BIG		1009
 #define HUB_CLOSE_RESTART		1012	/* come back: state was lost */
 #define HUB_CLOSE_TRY_LATER		1013	/* come back: reader too slow */
+
+/* What became of a post. */
+typedef enum hub_post_result
+{
+	HUB_POST_SAID,				/* as far as it was allowed */
+	HUB_POST_FORBIDDEN,			/* nothing of it was allowed */
+	HUB_POST_BUSY,				/* nothing was said: there is no room */
+	HUB_POST_FAILED				/* nothing was said: it is not known whether
+								 * it would be allowed */
+} hub_post_result;
 
 typedef struct hub_ops
 {
@@ -73,6 +85,9 @@ typedef struct hub_ops
 
 	/* One line for the log; never holds anything that a client sent. */
 	void		(*log) (void *arg, const char *line);
+
+	/* The end of hub_post_send(), perhaps from within it. */
+	void		(*posted) (void *arg, void *post_arg, hub_post_result result);
 } hub_ops;
 
 typedef struct hub_config
@@ -121,10 +136,13 @@ extern bool hub_set_table(hub *h, event_table table, const char *schema,
  * Connections.  socket is the shell's own pointer; claims are those of the
  * token, or NULL when it brought none that is valid: such a connection can
  * join with a token of the channel's own only.  NULL: no memory.
+ * hub_token_revoked() tells, before, whether the hub knows of a revocation of
+ * the token; if it hears of one later, the connection ends.
  */
 extern hub_conn *hub_conn_open(hub *h, void *socket, int vsn /* 1 or 2 */ ,
 							   const token_claims *claims, const char *token,
 							   int64_t now);
+extern bool hub_token_revoked(hub *h, const token_claims *claims);
 extern void hub_conn_close(hub_conn *conn); /* frees it */
 extern void hub_conn_receive(hub_conn *conn, bool binary, const char *data,
 							 size_t len, int64_t now);
@@ -144,8 +162,9 @@ extern void hub_user_failed(hub *h, uint64_t ticket, const char *reason);
 
 /*
  * A transaction, in three steps:
- * - hub_learn() with all its events that change who sees what (others do no
- *	 harm), in their order; when it must be done anew, from the beginning;
+ * - hub_learn() with all its events that change who sees what, or revoke
+ *	 tokens (others do no harm), in their order; when it must be done anew,
+ *	 from the beginning;
  * - hub_route() with all its events, in one piece or in several;
  * - hub_commit().
  * So each event goes to exactly those who see it once the transaction has
@@ -167,7 +186,7 @@ extern void hub_set_live(hub *h, bool live);
 
 /*
  * Positions were lost (slot re-created, extension dropped): every connection
- * is asked to come back, and memberships are forgotten.
+ * is asked to come back, posts that wait fail, and memberships are forgotten.
  */
 extern void hub_reset(hub *h, int code, const char *reason);
 
@@ -207,6 +226,36 @@ extern size_t hub_take_receipts(hub *h, hub_receipt *receipts, size_t max);
 extern void hub_receipts_again(hub *h, const hub_receipt *receipts, size_t n,
 							   int64_t now);
 extern int64_t hub_receipts_due(const hub *h);
+
+/*
+ * What is broadcast without a connection, over HTTP.  A post gets its messages
+ * one by one and is sent once, when hub_post_wait() has let it pass.  It may
+ * be freed at any time; then nothing is told of it any more.
+ */
+typedef struct hub_said
+{
+	const char *topic;			/* without "realtime:" */
+	size_t		topic_len;
+	const char *event;			/* UTF-8, at most 255 bytes */
+	size_t		event_len;
+	const char *payload;		/* JSON, or (raw) bytes */
+	size_t		payload_len;
+	const char *id;				/* UTF-8, for meta.id; or NULL */
+	bool		private;
+	bool		raw;
+} hub_said;
+
+#define HUB_POST_MAX_TOPIC	246
+#define HUB_POST_MAX_EVENT	255
+#define HUB_POST_MOST		100 /* messages of one post */
+
+extern hub_post *hub_post_new(hub *h, const token_claims *claims, void *arg);
+extern bool hub_post_add(hub_post *p, const hub_said *said);
+
+/* 0, and its share is used up; or how many milliseconds to wait. */
+extern int64_t hub_post_wait(hub_post *p, int64_t now);
+extern void hub_post_send(hub_post *p, int64_t now);
+extern void hub_post_free(hub_post *p);
 
 /*
  * Expired tokens, idle connections, changes of presence.  It may be called at

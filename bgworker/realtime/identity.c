@@ -36,7 +36,10 @@ identity_set(hub *h, identity *identity, const token_claims *claims,
 		identity->kind = IDENTITY_USER;
 	else
 		identity->kind = IDENTITY_ANON;
+	identity->has_profile = claims->has_profile &&
+		identity->kind != IDENTITY_ANON;
 	memcpy(identity->profile_id, claims->profile_id, UUID_SIZE);
+	identity->iat = claims->iat;
 	identity->exp = claims->exp < MAX_EXP ? claims->exp : MAX_EXP;
 	token_hash(h, identity->token, token, len);
 }
@@ -97,7 +100,11 @@ identity_verify(hub *h, identity *identity, const char *token, size_t len)
 		return TOKEN_MALFORMED;
 	status = token_verify(h->config.keys, token, len, h->now, &claims, NULL);
 	if (status == TOKEN_OK)
+	{
 		identity_set(h, identity, &claims, token, len);
+		if (identity_revoked(h, identity))
+			status = TOKEN_REVOKED;
+	}
 	else if (status == TOKEN_EXPIRED)
 		identity->exp = claims.exp < MAX_EXP ? claims.exp : MAX_EXP;
 	return status;
@@ -135,6 +142,9 @@ identity_problem(buf *b, token_status status, int64_t expired_s,
 			code = "JwtSignerError";
 			text = "Failed to generate JWT signer, check your JWT secret or "
 				"JWKS configuration";
+			break;
+		case TOKEN_REVOKED:
+			text = TOKEN_IS_REVOKED;
 			break;
 		case TOKEN_OK:
 		case TOKEN_NOT_YET_VALID:

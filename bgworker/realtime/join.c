@@ -50,6 +50,8 @@ join_identify(hub_conn *conn, const message *m, identity *identity,
 		status = TOKEN_MALFORMED;
 	else if (identity_expired(identity, h->now))
 		status = TOKEN_EXPIRED;
+	else if (identity_revoked(h, identity))
+		status = TOKEN_REVOKED;
 	if (status != TOKEN_OK)
 		identity_problem(problem, status, h->now - identity->exp, true);
 	return status == TOKEN_OK;

@@ -155,7 +155,8 @@ seat_join(user *u, const uint8_t *room_id, uint64_t commit_lsn)
 	return true;
 }
 
-static seat *
+/* NULL: there is none. */
+seat *
 seat_find(user *u, const uint8_t *room_id)
 {
 	seat_key	key;
@@ -234,7 +235,7 @@ membership_forget_lost(hub *h)
  * ----------
  */
 
-/* Find the user, or make one and have it read; NULL: no memory. */
+/* Find the user, or make one; NULL: no memory. */
 user *
 user_get(hub *h, const uint8_t *profile_id)
 {
@@ -247,16 +248,29 @@ user_get(hub *h, const uint8_t *profile_id)
 		return NULL;
 	memcpy(u->id, profile_id, UUID_SIZE);
 	u->hub = h;
-	u->state = USER_QUEUED;
+	list_init(&u->conns);
+	list_init(&u->bearers);
 	list_init(&u->channels);
 	list_init(&u->waiting);
 	list_init(&u->bindings);
 	list_init(&u->seats);
+	list_init(&u->posts);
 	list_init(&u->in_unasked);
-	list_push(&h->unasked, &u->in_unasked);
 	map_put(&h->users, &u->entry);
-	h->stats.users++;
 	return u;
+}
+
+/* Have it read, unless it is or will be. */
+void
+user_load(user *u)
+{
+	if (u->state == USER_IDLE)
+	{
+		u->state = USER_QUEUED;
+		u->hub->stats.users++;
+		list_push(&u->hub->unasked, &u->in_unasked);
+	}
+	membership_ask(u->hub);
 }
 
 static void
@@ -281,28 +295,55 @@ user_forget_snapshot(user *u)
 	u->xip = NULL;
 }
 
-void
-user_free_if_idle(user *u)
+/* Nobody needs its memberships any more. */
+static void
+user_unload(user *u)
 {
-	if (!list_is_empty(&u->channels))
-		return;
 	user_drop_load(u);
 	user_forget_snapshot(u);
 	list_foreach_safe(node, &u->seats)
 		seat_leave(list_entry(seat, in_user, node));
 	list_remove(&u->in_unasked);
-	map_remove(&u->hub->users, &u->entry);
+	u->state = USER_IDLE;
 	u->hub->stats.users--;
-	free(u);
+}
+
+void
+user_free_if_idle(user *u)
+{
+	if (u->pins > 0)
+		return;
+	if (u->state != USER_IDLE && list_is_empty(&u->channels) &&
+		list_is_empty(&u->waiting) && list_is_empty(&u->posts))
+		user_unload(u);
+	if (list_is_empty(&u->conns) && list_is_empty(&u->bearers) &&
+		list_is_empty(&u->posts))
+	{
+		map_remove(&u->hub->users, &u->entry);
+		free(u);
+	}
+}
+
+void
+user_pin(user *u)
+{
+	u->pins++;
+}
+
+void
+user_unpin(user *u)
+{
+	u->pins--;
+	user_free_if_idle(u);
 }
 
 /* Memberships are not what they should be: all connections start anew. */
 void
 user_cut(user *u)
 {
-	list_foreach(node, &u->channels)
+	list_foreach(node, &u->bearers)
 	{
-		conn_cut(list_entry(channel, in_user, node)->conn,
+		conn_cut(list_entry(channel, in_bearers, node)->conn,
 				 HUB_CLOSE_TRY_LATER, "out of memory");
 	}
 }
@@ -496,15 +537,23 @@ hub_user_loaded(hub *h, uint64_t ticket, const event_snapshot *snapshot,
 	if (l == NULL)
 		return true;			/* nobody waits for it any more */
 	u = l->user;
+	user_pin(u);
 	if (user_fill(u, snapshot))
 	{
 		u->state = USER_LOADED;
 		user_drop_load(u);
+		u->judged = true;
+		user_revoke(u, snapshot->revoked_at);
 		while ((node = list_shift(&u->waiting)) != NULL)
 			channel_settle(list_entry(channel, in_waiting, node));
+		post_settle(u, true);
 	}
 	else
+	{
 		user_cut(u);
+		post_settle(u, false);
+	}
+	user_unpin(u);
 	membership_ask(h);
 	hub_reap(h);
 	return true;
@@ -516,19 +565,23 @@ hub_user_failed(hub *h, uint64_t ticket, const char *reason)
 	load	   *l = map_get(&h->loads, &ticket);
 	list		waiting;
 	list_node  *node;
+	user	   *u;
 
 	if (l == NULL)
 		return;
 	h->ops.log(h->arg, reason);
 
-	/* The user goes with the last of its channels. */
+	u = l->user;
+	user_pin(u);
 	list_init(&waiting);
-	list_move(&waiting, &l->user->waiting);
-	user_read_again(l->user);
+	list_move(&waiting, &u->waiting);
+	user_read_again(u);
+	post_settle(u, false);
 	while ((node = list_shift(&waiting)) != NULL)
 		channel_refuse(list_entry(channel, in_waiting, node),
 					   "UnableToConnectToProject: Realtime was unable to "
 					   "connect to the project database");
+	user_unpin(u);
 	membership_ask(h);
 	hub_reap(h);
 }

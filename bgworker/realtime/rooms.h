@@ -6,9 +6,10 @@
  *
  * Who owns whom: the hub owns connections and users; a connection owns its
  * channels; a channel owns its bindings (one a requested postgres_changes
- * item).  A user stands for a profile with at least one channel and owns its
- * seats, one a conversation that the profile is a member of or that a binding
- * names.  A room is a conversation with at least one seated member.
+ * item).  A user stands for a profile whose tokens are in use here.  Once a
+ * channel follows what the profile sees, or a post waits to know, it owns the
+ * profile's seats, one a conversation that the profile is a member of or that
+ * a binding names.  A room is a conversation with at least one seated member.
  *
  * A live binding is in exactly one list, the one by which an event finds it:
  * that of a seat when its filter names a conversation, that of its user when
@@ -56,6 +57,7 @@ typedef struct room
 
 typedef enum user_state
 {
+	USER_IDLE,					/* nobody asks for its memberships */
 	USER_QUEUED,				/* in hub.unasked */
 	USER_ASKED,					/* load is in flight */
 	USER_LOADED
@@ -66,13 +68,19 @@ typedef struct user
 	map_entry	entry;
 	uint8_t		id[UUID_SIZE];
 	hub		   *hub;
-	list		channels;
+	list		conns;			/* that opened with a token of it */
+	list		bearers;		/* all channels with a token of it */
+	list		channels;		/* those that follow its memberships */
 	list		waiting;		/* channels, until the user is loaded */
 	list		bindings;		/* live ones that name no conversation */
 	list		seats;
+	list		posts;			/* until the user is loaded */
 	list_node	in_unasked;
 	struct load *load;
 	user_state	state;
+	int			pins;			/* keep it, whoever leaves it */
+	bool		judged;			/* revoked_at was read, and is followed */
+	int64_t		revoked_at;		/* seconds since 1970; 0: never */
 
 	/* What the memberships' snapshot saw; until the stream passes fence. */
 	uint64_t	fence;
@@ -146,8 +154,10 @@ typedef enum identity_kind
 typedef struct identity
 {
 	identity_kind kind;
+	bool		has_profile;	/* that tokens of it can be revoked for */
 	uint8_t		profile_id[UUID_SIZE];
 	int64_t		exp;			/* seconds since 1970 */
+	int64_t		iat;			/* 0: not known */
 	uint64_t	token[2];		/* seeded hash: to tell a token from itself */
 } identity;
 
@@ -186,19 +196,22 @@ typedef struct tracked
 typedef struct channel
 {
 	list_node	in_conn;
+	list_node	in_bearers;
 	list_node	in_user;
 	list_node	in_waiting;		/* hub's or user's */
 	list_node	in_venue;
 	list_node	in_seat;
 	list_node	in_behind;		/* hub.behind */
 	hub_conn   *conn;
-	user	   *user;			/* IDENTITY_USER, once asked for */
+	user	   *bearer_of;		/* whose token it has, if it is a profile's */
+	user	   *user;			/* the same, IDENTITY_USER, once asked for */
 	identity	identity;
 	timer		timer;			/* its answer's time limit, then expiry */
 	frame	   *reply;			/* until it can be given */
 	frame	   *close_replaced; /* phx_close of the channel before it */
 	bool		live;			/* bindings are in the lists */
 	bool		joined;			/* takes part in its venue */
+	bool		expiry_told;	/* its token ends soon */
 	int			nbindings;
 	binding    *bindings;
 
@@ -252,12 +265,15 @@ struct hub_conn
 	void	   *socket;
 	int			vsn;
 	bool		cut;
+	bool		revoked;		/* its token was */
 	queue		queue;
 	acks		acks;
 	list_node	link;			/* hub.conns, or hub.cut */
 	int			close_code;
 	const char *close_reason;
 	identity	identity;
+	user	   *bearer_of;
+	list_node	in_bearers;
 	list		channels;
 	list		refusals;		/* error replies that wait */
 	int			nchannels;
@@ -269,6 +285,9 @@ struct hub_conn
 	int64_t		last_seen;		/* seconds */
 	timer		idle;
 };
+
+/* Shares of posts, found by a hash; a few profiles may have one together. */
+#define POST_SHARES		4096
 
 struct hub
 {
@@ -333,6 +352,10 @@ struct hub
 	list		all_metas;
 	list		changed;		/* venues */
 	int64_t		flush_due;		/* microseconds; 0: nothing changed */
+
+	list		posts;			/* that wait */
+	size_t		posts_bytes;
+	int64_t		posts_until[POST_SHARES];	/* see conn_spend() */
 };
 
 /* hub.c */
@@ -346,6 +369,8 @@ extern void conn_cut(hub_conn *conn, int code, const char *reason);
 extern void conn_refuse(hub_conn *conn, frame *f);
 extern bool conn_spend(const hub *h, int64_t *until, int burst,
 					   int interval_ms);
+extern int64_t conn_wait(const hub *h, int64_t *until, int n, int burst,
+						 int interval_ms);
 extern void hub_reap(hub *h);
 
 /* acks.c */
@@ -376,6 +401,8 @@ extern bool identity_expired(const identity *identity, int64_t now_s);
 	"InitializingProjectConnection: Realtime is initializing the project " \
 	"connection"
 
+#define TOKEN_IS_REVOKED	"Token has been revoked"
+
 /* What is told to who may not speak or hear on a topic. */
 #define MEMBERS_ONLY \
 	"Unauthorized: You do not have permissions to read from this Channel " \
@@ -398,6 +425,7 @@ extern void channel_system(channel *ch, const char *extension,
 						   const char *status, const char *text);
 extern void channel_settle(channel *ch);
 extern void channel_refuse(channel *ch, const char *reason);
+extern void channel_revoke(channel *ch);
 
 /* join.c */
 extern void channel_join(hub_conn *conn, const message *m);
@@ -411,15 +439,28 @@ extern uint32_t binding_id(const json_t *params, const binding *others,
 
 /* membership.c */
 extern user *user_get(hub *h, const uint8_t *profile_id);
+extern void user_load(user *u);
+extern void user_pin(user *u);
+extern void user_unpin(user *u);
 extern void user_free_if_idle(user *u);
 extern bool user_knows(user *u, const event_header *e);
 extern void user_cut(user *u);
+extern seat *seat_find(user *u, const uint8_t *room_id);
 extern seat *seat_get(user *u, const uint8_t *room_id);
 extern void seat_free_if_idle(seat *s);
 extern void membership_apply(hub *h, const event_header *e);
 extern void membership_take_back(hub *h);
 extern void membership_forget_lost(hub *h);
 extern void membership_ask(hub *h);
+
+/* revocation.c */
+extern bool channel_bear(channel *ch);
+extern void channel_unbear(channel *ch);
+extern bool conn_bear(hub_conn *conn);
+extern void conn_unbear(hub_conn *conn);
+extern bool identity_revoked(hub *h, const identity *identity);
+extern void user_revoke(user *u, int64_t revoked_at);
+extern void revocation_apply(hub *h, const event_header *e);
 
 /* route.c */
 extern struct route *route_new(void);
@@ -434,6 +475,7 @@ extern void venue_free_if_idle(venue *v);
 extern void venue_mark(const venue *v, frame *f);
 extern bool venue_enter(channel *ch);
 extern void venue_leave(channel *ch);
+extern void venue_leave_seat(channel *ch);
 extern bool venue_admits(const channel *ch);
 extern bool venue_hears(const channel *ch);
 extern bool venue_is_closed(const hub *h, const identity *identity,
@@ -449,13 +491,27 @@ typedef struct parcel
 
 extern parcel *parcel_new(hub *h, signal_kind kind, uint8_t flags,
 						  const channel *ch, span name, span payload);
+extern parcel *parcel_of(hub *h, signal_kind kind, uint8_t flags, span topic,
+						 span name, span payload);
 extern parcel *parcel_copy(const parcel *p);
+extern bool signal_has_room(const hub *h, size_t bytes);
 extern bool signal_publish(hub *h, parcel *p);
 extern void signal_free(hub *h);
+
+/* This many broadcasts at once, and then thirty a second. */
+#define BROADCAST_BURST			100
+#define BROADCAST_INTERVAL_MS	33
 
 /* broadcast.c */
 extern void broadcast_receive(channel *ch, const message *m);
 extern void broadcast_deliver(hub *h, const signal_header *s);
+
+/* post.c */
+extern void post_settle(user *u, bool loaded);
+extern void post_give_up(hub *h);
+
+/* notice.c */
+extern bool notice_route(hub *h, const event_header *e);
 
 /* presence.c */
 extern const char *presence_key_problem(const identity *identity,

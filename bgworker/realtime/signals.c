@@ -66,15 +66,14 @@ header_init(signal_header *s, hub *h, signal_kind kind, uint8_t flags)
 	s->gateway = (uint16_t) h->config.gateway;
 }
 
-/* A signal of a channel's (or, NULL, of the hub's); NULL: no memory. */
+/* NULL: no memory. */
 parcel *
-parcel_new(hub *h, signal_kind kind, uint8_t flags, const channel *ch,
-		   span name, span payload)
+parcel_of(hub *h, signal_kind kind, uint8_t flags, span topic, span name,
+		  span payload)
 {
-	bool		has_topic = kind == SIGNAL_BROADCAST || kind == SIGNAL_TRACK;
-	size_t		topic_len = has_topic ? ch->topic_len : 0;
-	size_t		size = sizeof(signal_header) + topic_len + name.len +
+	size_t		size = sizeof(signal_header) + topic.len + name.len +
 		payload.len;
+	const span	parts[] = {topic, name, payload};
 	parcel	   *p;
 	char	   *text;
 
@@ -86,22 +85,37 @@ parcel_new(hub *h, signal_kind kind, uint8_t flags, const channel *ch,
 	list_init(&p->link);
 	header_init(&p->signal, h, kind, flags);
 	p->signal.size = (uint32_t) size;
-	p->signal.topic_len = (uint16_t) topic_len;
+	p->signal.topic_len = (uint16_t) topic.len;
 	p->signal.name_len = (uint16_t) name.len;
 	p->signal.payload_len = (uint32_t) payload.len;
-	if (ch != NULL)
+	text = (char *) (&p->signal + 1);
+	for (int i = 0; i < 3; i++)
+	{
+		if (parts[i].len > 0)
+			memcpy(text, parts[i].data, parts[i].len);
+		text += parts[i].len;
+	}
+	return p;
+}
+
+/* A signal of a channel's (or, NULL, of the hub's); NULL: no memory. */
+parcel *
+parcel_new(hub *h, signal_kind kind, uint8_t flags, const channel *ch,
+		   span name, span payload)
+{
+	bool		has_topic = kind == SIGNAL_BROADCAST || kind == SIGNAL_TRACK;
+	span		topic = {NULL, 0};
+	parcel	   *p;
+
+	if (has_topic)
+		topic = (span) {ch->topic, ch->topic_len};
+	p = parcel_of(h, kind, flags, topic, name, payload);
+	if (p != NULL && ch != NULL)
 	{
 		p->signal.flags |= ch->private ? SIGNAL_PRIVATE : 0;
 		p->signal.channel = ch->number;
 		memcpy(p->signal.profile_id, ch->identity.profile_id, UUID_SIZE);
 	}
-	text = (char *) (&p->signal + 1);
-	if (topic_len > 0)
-		memcpy(text, ch->topic, topic_len);
-	if (name.len > 0)
-		memcpy(text + topic_len, name.data, name.len);
-	if (payload.len > 0)
-		memcpy(text + topic_len + name.len, payload.data, payload.len);
 	return p;
 }
 
@@ -139,6 +153,13 @@ outbox_push(hub *h, parcel *p)
 {
 	list_push(&h->outbox, &p->link);
 	h->outbox_bytes += p->signal.size;
+}
+
+/* Would a broadcast, or several, of that size be taken? */
+bool
+signal_has_room(const hub *h, size_t bytes)
+{
+	return h->outbox_bytes + bytes <= MAX_OUTBOX / 2;
 }
 
 /*

@@ -138,19 +138,27 @@ venue_enter(channel *ch)
 	return true;
 }
 
+/* It takes part without its user from now on. */
+void
+venue_leave_seat(channel *ch)
+{
+	seat	   *s = ch->seat;
+
+	ch->seat = NULL;
+	list_remove(&ch->in_seat);
+	if (s != NULL)
+		seat_free_if_idle(s);
+}
+
 void
 venue_leave(channel *ch)
 {
-	seat	   *s = ch->seat;
 	venue	   *v = ch->venue;
 
 	ch->joined = false;
 	ch->informed = false;
 	list_remove(&ch->in_behind);
-	ch->seat = NULL;
-	list_remove(&ch->in_seat);
-	if (s != NULL)
-		seat_free_if_idle(s);
+	venue_leave_seat(ch);
 	ch->venue = NULL;
 	list_remove(&ch->in_venue);
 	if (v != NULL)

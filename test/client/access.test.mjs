@@ -223,6 +223,9 @@ test('an expired token ends its channel; a refreshed one goes on', async t => {
 
   await authorize(careful, tokenOf(ana));
   await ends.status('CLOSED');
+  const warned = ends.system.find(s => s.extension === 'system');
+  assert.equal(warned.status, 'ok');
+  assert.match(warned.message, /^Token expires in \d+ seconds$/);
   const told = ends.system.find(s => s.status === 'error');
   assert.match(told.message, /^Token has expired/);
   assert.equal(told.extension, 'system');
@@ -250,6 +253,62 @@ test('a token of somebody else changes whose events arrive', async t => {
   await send(ben, hers, 'to Eva');
   await all.content('to Eva');
   assert.deepEqual(all.contents(), ['to Ana', 'to Eva']);
+});
+
+test('a token that gives more power comes without a gap', async t => {
+  const [ana, ben, eva] = await trio();
+  const [talk, hers] = [await conversation(ana, ben), await conversation(eva, ben)];
+  const client = await connect(t, ana);
+  const all = await listen(client, `room:${talk}`, inserts);
+  assert.equal(await all.channel.track({ at: 'work' }), 'ok');
+  await all.until(() => Object.keys(all.channel.presenceState())[0], 'her presence');
+  let leaves = 0;
+  all.channel.on('presence', { event: 'leave' }, () => leaves++);
+
+  const texts = Array.from({ length: 30 }, (_, i) => `message ${i}`);
+  for (const [i, text] of texts.entries()) {
+    if (i === 10)
+      await authorize(client, tokenOf(ana, { role: 'service_role' }));
+    await send(ben, talk, text);
+  }
+  await send(ben, hers, 'to Eva');
+  await all.content('to Eva');
+  assert.deepEqual(all.contents(), [...texts, 'to Eva']);
+  assert.deepEqual(all.statuses.map(s => s.status), ['SUBSCRIBED']);
+  assert.equal(Object.keys(all.channel.presenceState()).length, 1);
+  assert.equal(leaves, 0);
+});
+
+test('a revoked token ends its channels, a new one works at once', async t => {
+  const [ana, ben] = await trio();
+  const talk = await conversation(ana, ben);
+  const client = await connect(t, null);
+  const [old, other] = [tokenOf(ana, { iat: now() - 10 }), await connect(t, ben)];
+  await authorize(client, old);
+  const hers = await listen(client, `room:${talk}`, inserts);
+  const his = await listen(other, `room:${talk}`, inserts);
+  await send(ben, talk, 'before');
+  await hers.content('before');
+
+  const [{ second }] = await sql(
+    'SELECT floor(extract(epoch FROM openhr_msg.revoke_tokens($1)))::int AS second', ana);
+  await send(ben, talk, 'after');
+  await his.content('after');
+  await hers.status('CLOSED');
+  assert.deepEqual(hers.contents(), ['before']);
+  assert.equal(hers.system.find(s => s.status === 'error').message, 'Token has been revoked');
+
+  await client.removeChannel(hers.channel);
+  const refused = new Listener(client, `room:${talk}`, inserts).join();
+  const { error } = await refused.status('CHANNEL_ERROR');
+  assert.match(error.message, /Token has been revoked/);
+  await client.removeChannel(refused.channel);
+
+  await authorize(client, tokenOf(ana, { iat: second + 1 }));
+  const again = await listen(client, `room:${talk}`, inserts);
+  await send(ben, talk, 'welcome back');
+  await again.content('welcome back');
+  assert.deepEqual(again.contents(), ['welcome back']);
 });
 
 test('a broken token while connected ends the channel', async t => {

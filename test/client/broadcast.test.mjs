@@ -7,7 +7,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { anonKey, connect, conversation, listen, person, send, serviceKey, sql }
+import { anonKey, as, connect, conversation, listen, person, send, serviceKey, sql, tokenOf, url }
   from './harness.mjs';
 import { setting, talk, Talker } from './talker.mjs';
 
@@ -200,4 +200,130 @@ test('too many are refused by a reply, and the channel goes on', async t => {
   await send(ben, room, 'and messages still come');
   await inserts.content('and messages still come');
   assert.deepEqual(one.statuses.map(s => s.status), ['SUBSCRIBED']);
+});
+
+/* From the database */
+
+const notify = (query, topic, event, payload = {}) =>
+  query('SELECT openhr_msg.broadcast($1, $2, $3) AS id', topic, event, payload);
+
+test('a broadcast from SQL is heard in public and in private, with its id', async t => {
+  const { ana, topic, clients } = await scene(t, { realtime: { vsn: '1.0.0' } });
+  const open = await talk(clients[0], topic);
+  const closed = await talk(clients[1], topic, { private: true });
+  const payload = { text: 'Grüße "🙂"', deep: [null, { a: 1.5 }] };
+  const [{ id }] = await as(ana, query => notify(query, topic, 'note "1"', payload));
+  for (const listener of [open, closed])
+    assert.deepEqual(await listener.hears('note "1"'),
+      { type: 'broadcast', event: 'note "1"', payload, meta: { id } });
+});
+
+test('it comes in the order of its transaction, and never when that is rolled back', async t => {
+  const { ana, room, topic, clients } = await scene(t);
+  const eve = await talk(await connect(t, await person('Eve')), topic);
+  const other = new Talker(clients[1], topic);
+  other.channel.on('postgres_changes', { event: 'INSERT', schema: 'public', table: 'messages' },
+    change => other.note(other.heard, { event: change.new.content }));
+  await other.joined();
+  await other.until(() => other.system.find(s => s.status === 'ok'), 'changes');
+  const message = (query, content) =>
+    query('SELECT openhr_msg.send_message($1, $2)', room, content);
+
+  for (let i = 0; i < 10; i++)
+    await as(ana, async query => {
+      await notify(query, topic, `${i} first`);
+      await message(query, `${i} second`);
+      await notify(query, topic, `${i} third`);
+      await notify(query, topic, `${i} fourth`);
+      await message(query, `${i} fifth`);
+    });
+  await assert.rejects(as(ana, async query => {
+    await notify(query, topic, 'never');
+    throw new Error('rolled back');
+  }), /rolled back/);
+  await as(ana, async query => {
+    await query('SAVEPOINT s');
+    await notify(query, topic, 'nor this');
+    await query('ROLLBACK TO s');
+    await notify(query, topic, 'end');
+  });
+
+  await other.hears('end');
+  assert.deepEqual(events(other), [...Array(10).keys()].flatMap(i =>
+    ['first', 'second', 'third', 'fourth', 'fifth'].map(word => `${i} ${word}`))
+    .concat('end'));
+  assert.deepEqual(events(eve), [], 'a stranger hears nothing');
+});
+
+test('whoever the transaction makes a member hears it, whoever it removes does not', async t => {
+  const { ben, room, topic, clients } = await scene(t);
+  const [one, other] = await Promise.all(clients.map(client => talk(client, topic)));
+  const cat = await person('Cat');
+  const guest = await talk(await connect(t, cat), topic);
+  await sql(`BEGIN; SELECT openhr_msg.broadcast('${topic}', 'in and out');
+    DELETE FROM conversation_participants
+      WHERE conversation_id = '${room}' AND profile_id = '${ben}';
+    INSERT INTO conversation_participants (conversation_id, profile_id)
+      VALUES ('${room}', '${cat}'); COMMIT`);
+  await one.hears('in and out');
+  await guest.hears('in and out');
+  await sql(`SELECT openhr_msg.broadcast($1, 'afterwards')`, topic);
+  await guest.hears('afterwards');
+  assert.deepEqual(events(other), []);
+});
+
+/* Over HTTP */
+
+test('a channel that is not joined speaks over HTTP', async t => {
+  const { topic, clients } = await scene(t);
+  const open = await talk(clients[1], topic);
+  const closed = await talk(await connect(t, null, { key: serviceKey }), topic,
+    { private: true });
+  const say = (config, event, payload) => clients[0].channel(topic, { config })
+    .send({ type: 'broadcast', event, payload });
+  const payload = { x: 1, text: 'Grüße "🙂"' };
+
+  assert.equal(await say({}, 'early', payload), 'ok');
+  assert.deepEqual((await open.hears('early')).payload, payload);
+  await clients[0].removeAllChannels();
+  assert.equal(await say({ private: true }, 'in private', payload), 'ok');
+  assert.deepEqual((await closed.hears('in private')).payload, payload);
+  assert.deepEqual(events(open), ['early']);
+  assert.deepEqual(events(closed), ['in private']);
+});
+
+test('httpSend reaches members, and says what became of it', async t => {
+  const { topic, clients } = await scene(t);
+  const other = await talk(clients[1], topic);
+  const young = await talk(await connect(t, null, { key: serviceKey }), topic);
+  const channel = clients[0].channel(topic);
+  const payload = { x: 1, text: 'Grüße "🙂"' };
+
+  assert.deepEqual(await channel.httpSend('by HTTP / 1', payload), { success: true });
+  for (const listener of [other, young])
+    assert.deepEqual((await listener.hears('by HTTP / 1')).payload, payload);
+
+  const eve = (await connect(t, await person('Eve'))).channel(topic);
+  const refused = await eve.httpSend('evil', {}).catch(error => ({ success: false, error }));
+  assert.equal(refused.success, false);
+  assert.match(String(refused.error.message ?? refused.error), /Unauthorized/);
+  await channel.httpSend('end', {});
+  await other.hears('end');
+  assert.ok(!events(other).includes('evil'));
+});
+
+test('too many over HTTP are refused, and the client is told when to come back', async t => {
+  const { ana, topic } = await scene(t);
+  const post = body => fetch(`${url}/realtime/v1/api/broadcast`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${tokenOf(ana)}` },
+    body: JSON.stringify(body),
+  });
+  const messages = n => ({ messages: Array.from({ length: n }, () => ({ topic, event: 'e', payload: {} })) });
+  assert.equal((await post(messages(100))).status, 202);
+  const answer = await post(messages(50));
+  assert.equal(answer.status, 429);
+  assert.ok(Number(answer.headers.get('retry-after')) >= 1);
+  assert.deepEqual(await answer.json(), { message: 'Too many requests' });
+  assert.equal((await post({ messages: [] })).status, 422);
 });

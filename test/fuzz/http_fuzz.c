@@ -23,6 +23,16 @@ expect(bool condition)
 }
 
 static void
+expect_response(const http_response *response)
+{
+	char		head[HTTP_MAX_RESPONSE_HEAD];
+	size_t		len = http_response_head(head, sizeof(head), response);
+
+	expect(len > 0 && len < sizeof(head));
+	expect(memmem(head, len, "\r\n\r\n", 4) == head + len - 4);
+}
+
+static void
 admit(const http_request *request, http_upgrade upgrade)
 {
 	static const char *const origins[] = {"https://example.org"};
@@ -34,15 +44,15 @@ admit(const http_request *request, http_upgrade upgrade)
 		.origins = origins,.norigins = 1
 	};
 	server_refusal refusal = {0};
-	char		reply[HTTP_MAX_REPLY];
+	char		body[256];
+	http_response response;
 
 	if (!admission_check(&rules, request, upgrade == HTTP_UPGRADE_WEBSOCKET,
 						 NOW, &result, &refusal))
 	{
-		size_t		len = http_reply(reply, sizeof(reply), refusal.status,
-									 refusal.error);
-
-		expect(len > 0 && len < sizeof(reply));
+		http_set_error(&response, refusal.status, refusal.error, body,
+					   sizeof(body));
+		expect_response(&response);
 	}
 	token_keys_free((token_keys *) rules.keys);
 }

@@ -9,8 +9,9 @@
  * of what is true: who is a member of what, as of each commit.  By it every
  * frame is judged when it is read.  A message goes only to who was a member
  * at its commit, in the order of commits and once; none goes after its
- * reader's removal; and a channel that was told that it is subscribed gets
- * each one, or its connection is cut.
+ * reader's removal, or after the revocation of the reader's tokens; and a
+ * channel that was told that it is subscribed gets each one, or its connection
+ * is cut.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,6 +24,7 @@
 #define CONNS		4
 #define TOPICS		3
 #define USERS		4			/* 0 is the service role */
+#define REVOKED		3			/* the one whose tokens may be revoked */
 #define ROOMS		3
 #define MAX_STEPS	400
 #define MAX_LOADS	8
@@ -51,6 +53,7 @@ typedef struct model_load
 	uint64_t	fence;
 	uint32_t	xmax;
 	unsigned	rooms;
+	bool		revoked;
 } model_load;
 
 static world *w;
@@ -60,6 +63,7 @@ static int	next_question;
 static int	nclosed;
 static unsigned members[ROOMS]; /* users, as bits */
 static int	removed[USERS][ROOMS];	/* messages there were at the removal */
+static bool revoked;
 static int	nmessages;
 static struct
 {
@@ -145,7 +149,8 @@ judge_frame(model_conn *c, const char *text)
 			judge_message(ch, content);
 		else if (strcmp(event, "phx_close") == 0)
 			ch->told = false;
-		else if (strcmp(event, "system") == 0)
+		else if (strcmp(event, "system") == 0 &&
+				 strncmp(said, "Token expires", 13) != 0)
 			ch->told = strcmp(said, "Subscribed to PostgreSQL") == 0;
 	}
 	json_decref(root);
@@ -253,6 +258,13 @@ refresh(model_conn *c, int topic, int user, bool expired)
 		c->channels[topic].told = told;
 }
 
+/* Who may see what is said in a room now. */
+static unsigned
+readers(int room)
+{
+	return revoked ? members[room] & ~(1U << REVOKED) : members[room];
+}
+
 /* Who is told of everything in this room, and reads? */
 static bool
 must_get(const model_conn *c, const model_channel *ch, int room)
@@ -263,7 +275,7 @@ must_get(const model_conn *c, const model_channel *ch, int room)
 
 	/* Of two persons we do not know which one it is now. */
 	return ch->users == 1 || (ch->users & (ch->users - 1)) == 0 ?
-		ch->users == 1 || (ch->users & members[room]) != 0 : false;
+		ch->users == 1 || (ch->users & readers(room)) != 0 : false;
 }
 
 static void
@@ -276,7 +288,7 @@ say(int room)
 		for (int t = 0; t < TOPICS; t++)
 			due[i][t] = must_get(&conns[i], &conns[i].channels[t], room);
 	messages[++nmessages].room = room;
-	messages[nmessages].members = members[room];
+	messages[nmessages].members = readers(room);
 	snprintf(content, sizeof(content), "m%d", nmessages);
 	world_commit_one(w, event_message(room, content));
 	settle();
@@ -298,12 +310,22 @@ change_member(int room, int user)
 	if (!joins)
 		removed[user][room] = nmessages;
 	messages[++nmessages].room = room;
-	messages[nmessages].members = members[room];
+	messages[nmessages].members = readers(room);
 	snprintf(content, sizeof(content), "m%d", nmessages);
 	events[0] = event_message(room, content);
 	events[1] = event_participant(joins ? EVENT_INSERT : EVENT_DELETE, room,
 								  user);
 	world_commit(w, events, 2);
+}
+
+/* From this commit on, one person's tokens are no good, for ever. */
+static void
+revoke(void)
+{
+	revoked = true;
+	world_commit_one(w, event_revocation(EVENT_INSERT, REVOKED, NOW));
+	for (int room = 0; room < ROOMS; room++)
+		removed[REVOKED][room] = nmessages;
 }
 
 /* An executor takes a question up: the snapshot is of now. */
@@ -319,6 +341,7 @@ take_up(model_load *l)
 	l->xmax = w->xid + 1;
 	l->rooms = 0;
 	user = w->asked[l->question].profile_id[15];
+	l->revoked = revoked && user == REVOKED;
 	for (int room = 0; room < ROOMS; room++)
 		if (members[room] & 1U << user)
 			l->rooms |= 1U << room;
@@ -335,6 +358,7 @@ answer(model_load *l, bool fails)
 	for (int room = 0; room < ROOMS; room++)
 		if (l->rooms & 1U << room)
 			rooms[n++] = room;
+	w->revoked_at = l->revoked ? NOW : 0;
 	if (fails)
 		hub_user_failed(w->h, w->asked[l->question].ticket, "no luck");
 	else
@@ -416,6 +440,8 @@ step(int op, int arg)
 				hub_reset(w->h, HUB_CLOSE_RESTART, "lost");
 			else if (arg == 1)
 				truncate_all();
+			else if (arg == 2)
+				revoke();
 			else if (arg < 8)
 				w->refuse_loads = arg % 2;
 			else if (c->conn != NULL)
@@ -433,6 +459,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset(conns, 0, sizeof(conns));
 	memset(members, 0, sizeof(members));
 	memset(removed, 0, sizeof(removed));
+	revoked = false;
 	for (int i = 0; i < MAX_LOADS; i++)
 		loads[i].question = -1;
 	next_question = nclosed = nmessages = 0;

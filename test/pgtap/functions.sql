@@ -19,6 +19,7 @@ INSERT INTO interface VALUES
 	('delete_message', 'message_id uuid', '{authenticated,service_role}'),
 	('mark_read', 'conversation_id uuid, up_to_seq bigint', '{authenticated,service_role}'),
 	('broadcast', 'topic text, event text, payload jsonb', '{authenticated,service_role}'),
+	('revoke_tokens', 'profile_id uuid', '{authenticated,service_role}'),
 	('status', '', '{pg_monitor}'),
 	('check_log_settings', '', '{pg_monitor}'),
 	('stop_workers', '', '{}'),

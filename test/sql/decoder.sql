@@ -123,6 +123,14 @@ DELETE FROM openhr_msg.broadcasts;
 TRUNCATE openhr_msg.broadcasts;
 SELECT n, type, "table", record - 'created_at' - 'updated_at' AS record FROM events;
 
+-- Of revocations, what counts from then on.
+INSERT INTO openhr_msg.token_revocations VALUES ('a0000000-0000-0000-0000-000000000001', '2025-01-01Z');
+UPDATE openhr_msg.token_revocations SET revoked_at = '2025-01-02Z';
+SELECT n, type, "table", record FROM events;
+DELETE FROM openhr_msg.token_revocations;
+TRUNCATE openhr_msg.token_revocations;
+TABLE events;
+
 -- TRUNCATE is told once a table, and not of a partition alone.
 TRUNCATE openhr_msg.messages_default;
 TRUNCATE messages;

@@ -38,6 +38,15 @@
 	"[{\"name\":\"id\",\"type\":\"uuid\"}," \
 	"{\"name\":\"conversation_id\",\"type\":\"uuid\"}," \
 	"{\"name\":\"profile_id\",\"type\":\"uuid\"}]"
+#define BROADCAST_COLUMNS \
+	"[{\"name\":\"id\",\"type\":\"uuid\"}," \
+	"{\"name\":\"topic\",\"type\":\"text\"}," \
+	"{\"name\":\"event\",\"type\":\"text\"}," \
+	"{\"name\":\"payload\",\"type\":\"jsonb\"}]"
+
+#define REVOCATION_COLUMNS \
+	"[{\"name\":\"profile_id\",\"type\":\"uuid\"}," \
+	"{\"name\":\"revoked_at\",\"type\":\"timestamptz\"}]"
 
 /* Rooms and people are known by numbers; this is how they look as uuids. */
 #define ROOM(n)		("00000000-0000-0000-0000-0000000000" #n)
@@ -69,6 +78,7 @@ typedef struct world
 	bool		drains;			/* sockets take what they are given */
 	int			nclosed;
 	closed	   *closed;
+	int64_t		revoked_at;		/* of whomever is asked for */
 	uint64_t	lsn;			/* of the last commit */
 	uint32_t	xid;
 	char	   *frame;			/* the one read last, terminated */
@@ -125,6 +135,14 @@ world_log(void *arg, const char *line)
 	(void) line;
 }
 
+/* The argument of a test's post is where its result goes. */
+static inline void
+world_posted(void *arg, void *post_arg, hub_post_result result)
+{
+	(void) arg;
+	*(int *) post_arg = result;
+}
+
 /* ----------
  * The world
  * ----------
@@ -142,12 +160,15 @@ world_describe(world *w)
 					  strlen(MESSAGE_COLUMNS));
 }
 
+typedef void (*posted_op) (void *arg, void *post_arg, hub_post_result result);
+
 /* Not live, and nothing known of the tables. */
 static inline world *
-world_new_bare(void)
+world_new_bare_with(posted_op posted)
 {
-	static const hub_ops ops = {
-		world_load_user, world_dirty, world_drain, world_close, world_log
+	const hub_ops ops = {
+		world_load_user, world_dirty, world_drain, world_close, world_log,
+		posted
 	};
 	token_config tokens = {.secret = SECRET};
 	char		error[256];
@@ -173,13 +194,25 @@ world_new_bare(void)
 }
 
 static inline world *
-world_new(void)
+world_new_bare(void)
 {
-	world	   *w = world_new_bare();
+	return world_new_bare_with(world_posted);
+}
+
+static inline world *
+world_new_with(posted_op posted)
+{
+	world	   *w = world_new_bare_with(posted);
 
 	world_describe(w);
 	hub_set_live(w->h, true);
 	return w;
+}
+
+static inline world *
+world_new(void)
+{
+	return world_new_with(world_posted);
 }
 
 static inline void
@@ -261,17 +294,29 @@ room_id(uint8_t *id, int room)
 	id[15] = (uint8_t) room;
 }
 
-/* To be freed. */
+/* A token that says when it was issued; to be freed. */
+static inline char *
+token_issued(const char *role, int user, int64_t iat, int64_t exp)
+{
+	maker_key	key = {.secret = SECRET};
+	char		sub[64] = "";
+	char		issued[64] = "";
+	char		payload[256];
+
+	if (user > 0)
+		snprintf(sub, sizeof(sub),
+				 ",\"sub\":\"aa000000-0000-0000-0000-00000000%04x\"", user);
+	if (iat > 0)
+		snprintf(issued, sizeof(issued), ",\"iat\":%lld", (long long) iat);
+	snprintf(payload, sizeof(payload), "{\"role\":\"%s\",\"exp\":%lld%s%s}",
+			 role, (long long) exp, sub, issued);
+	return make_token(&key, EVP_sha256(), "{\"alg\":\"HS256\"}", payload);
+}
+
 static inline char *
 token_for(const char *role, int user, int64_t exp)
 {
-	maker_key	key = {.secret = SECRET};
-	char		payload[256];
-
-	snprintf(payload, sizeof(payload), "{\"role\":\"%s\",\"exp\":%lld,"
-			 "\"sub\":\"aa000000-0000-0000-0000-00000000%04x\"}",
-			 role, (long long) exp, user);
-	return make_token(&key, EVP_sha256(), "{\"alg\":\"HS256\"}", payload);
+	return token_issued(role, user, 0, exp);
 }
 
 static inline hub_conn *
@@ -386,6 +431,7 @@ world_answer_at(world *w, int question, const int *rooms, uint32_t nrooms,
 	bool		good;
 
 	s->fence = fence;
+	s->revoked_at = w->revoked_at;
 	s->xmin = xmin;
 	s->xmax = xmax;
 	s->nxip = nxip;
@@ -417,7 +463,8 @@ event_new(event_table table, event_action action, int room, int user,
 		  const char *record, const char *old)
 {
 	static const char *const columns[] = {
-		CONVERSATION_COLUMNS, PARTICIPANT_COLUMNS, MESSAGE_COLUMNS
+		CONVERSATION_COLUMNS, PARTICIPANT_COLUMNS, MESSAGE_COLUMNS,
+		BROADCAST_COLUMNS, REVOCATION_COLUMNS
 	};
 	bool		row = action != EVENT_COMMIT && action != EVENT_TRUNCATE;
 	size_t		columns_len = row ? strlen(columns[table]) : 0;
@@ -471,6 +518,31 @@ event_participant(event_action action, int room, int user)
 	return event_new(EVENT_PARTICIPANTS, action, room, user,
 					 action == EVENT_INSERT ? record : NULL,
 					 action == EVENT_DELETE ? record : NULL);
+}
+
+/* topic and event are written as they stand in JSON, without quotes. */
+static inline event_header *
+event_broadcast(int room, const char *topic, const char *event,
+				const char *payload)
+{
+	char		record[8192];
+
+	snprintf(record, sizeof(record), "{\"id\":\"22222222-0000-7000-8000-"
+			 "000000000001\",\"conversation_id\":null,\"topic\":\"%s\","
+			 "\"event\":\"%s\",\"payload\":%s,\"created_at\":\"now\"}",
+			 topic, event, payload);
+	return event_new(EVENT_BROADCASTS, EVENT_INSERT, room, 0, record, NULL);
+}
+
+/* From then on, in seconds, a user's tokens are no good. */
+static inline event_header *
+event_revocation(event_action action, int user, int64_t revoked_at)
+{
+	event_header *e = event_new(EVENT_REVOCATIONS, action, 0, user, "{}",
+								action == EVENT_UPDATE ? "{}" : NULL);
+
+	e->seq = revoked_at;
+	return e;
 }
 
 /* Commit events as one transaction at a given place; they are freed. */

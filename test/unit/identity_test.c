@@ -42,6 +42,21 @@ expect_joined(world *w, hub_conn *c, const char *who)
 	expect_nothing(w, c, "%s: and that is all", who);
 }
 
+/* Joined with a token that has so many seconds left. */
+static void
+expect_warned(world *w, hub_conn *c, const char *seconds, const char *who)
+{
+	char		text[256];
+
+	snprintf(text, sizeof(text), "\"system\",{\"extension\":\"system\","
+			 "\"status\":\"ok\",\"message\":\"Token expires in %s seconds\"",
+			 seconds);
+	expect_part(w, c, "\"ok\"", "%s: join is answered", who);
+	expect_part(w, c, "Subscribed to PostgreSQL", "%s: and live", who);
+	expect_part(w, c, text, "%s: told of the token's end", who);
+	expect_nothing(w, c, "%s: and that is all", who);
+}
+
 static void
 roles(void)
 {
@@ -207,7 +222,7 @@ expiry(void)
 	c = world_open(w, 2, 1);
 	join(w, c, "short", token);
 	world_answer(w, rooms_1_2, 2);
-	expect_joined(w, c, "short-lived");
+	expect_warned(w, c, "10", "short-lived");
 	world_wait(w, 10 + TOKEN_LEEWAY - 1);
 	expect_nothing(w, c, "valid until the leeway ends");
 	world_wait(w, 1);
@@ -223,7 +238,7 @@ expiry(void)
 	world_wait(w, 3600 - 40);
 	join(w, c, "x", NULL);
 	world_answer(w, rooms_1_2, 2);
-	expect_joined(w, c, "a connection in its token's leeway");
+	expect_warned(w, c, "0", "a connection in its token's leeway");
 	world_wait(w, TOKEN_LEEWAY);
 	world_skip(w, c);
 	join(w, c, "x", NULL);
@@ -231,6 +246,113 @@ expiry(void)
 	expect_part(w, c, "InvalidJWTToken: Token has expired ",
 				"no join by a connection whose token has expired");
 	free(token);
+	world_free(w);
+}
+
+/* A minute before, once for each token. */
+static void
+warning(void)
+{
+	char	   *first = token_for("authenticated", 1, NOW + 200);
+	char	   *second = token_for("authenticated", 1, NOW + 400);
+	char	   *third = token_for("authenticated", 1, NOW + 430);
+	world	   *w = world_new();
+	hub_conn   *c;
+
+	world_be_patient(w);
+	c = world_open(w, 2, 1);
+	join(w, c, "x", first);
+	world_answer(w, rooms_1_2, 2);
+	expect_joined(w, c, "some time before");
+	world_wait(w, 139);
+	expect_nothing(w, c, "61 seconds before");
+	world_wait(w, 1);
+	expect(w, c, "[\"1\",null,\"realtime:x\",\"system\",{\"extension\":"
+		   "\"system\",\"status\":\"ok\",\"message\":\"Token expires in 60 "
+		   "seconds\",\"channel\":\"x\"}]", "a minute before");
+	world_wait(w, 50);
+	expect_nothing(w, c, "once");
+	set_token(w, c, "x", second);
+	expect_part(w, c, "Subscribed to PostgreSQL", "another token");
+	expect_nothing(w, c, "has time");
+	world_wait(w, 150);
+	expect_part(w, c, "Token expires in 60 seconds", "comes to its end, too");
+	world_wait(w, 20);
+	set_token(w, c, "x", third);
+	expect_part(w, c, "Subscribed to PostgreSQL", "a third one");
+	expect_nothing(w, c, "has more than a minute");
+	world_wait(w, 10);
+	expect_part(w, c, "Token expires in 60 seconds", "but not for long");
+	world_wait(w, 89);
+	expect_nothing(w, c, "it is accepted for a while after its end");
+	world_wait(w, 1);
+	expect_part(w, c, "Token has expired 30 seconds ago", "and then not");
+	expect_part(w, c, "phx_close", "and then not: closed");
+	free(first);
+	free(second);
+	free(third);
+	world_free(w);
+}
+
+/*
+ * From a user's role to the service role and back.  More power comes without
+ * a gap: what waits to be written stays, and presence, too.
+ */
+static void
+promotion(void)
+{
+	char	   *user = token_for("authenticated", 1, NOW + 600);
+	char	   *later = token_for("authenticated", 1, NOW + 700);
+	char	   *service = token_for("service_role", 1, NOW + 600);
+	world	   *w = world_new();
+	hub_conn   *c = world_open_role(w, 2, "anon", 0);
+	char		topic[] = "room:00000000-0000-0000-0000-000000000001";
+	char		text[256];
+
+	join(w, c, topic, user);
+	world_answer(w, rooms_1_2, 2);
+	expect_joined(w, c, "as a user");
+	snprintf(text, sizeof(text), "[\"1\",\"2\",\"realtime:%s\",\"presence\","
+			 "{\"event\":\"track\",\"payload\":{}}]", topic);
+	world_send(w, c, text);
+	world_tell(w);
+	world_skip(w, c);
+
+	world_commit_one(w, event_message(1, "first"));
+	set_token(w, c, topic, later);
+	world_commit_one(w, event_message(9, "not for users"));
+	world_commit_one(w, event_message(1, "second"));
+	world_tell(w);
+	expect_part(w, c, "first", "what waits is written");
+	expect_part(w, c, "Subscribed to PostgreSQL", "a later token");
+	expect_part(w, c, "second", "goes on");
+	expect_nothing(w, c, "nobody has left");
+
+	world_commit_one(w, event_message(1, "before"));
+	set_token(w, c, topic, service);
+	world_commit_one(w, event_message(9, "after"));
+	world_commit_one(w, event_message(1, "both"));
+	world_tell(w);
+	expect_part(w, c, "before", "what waits is written");
+	expect_part(w, c, "Subscribed to PostgreSQL", "the service role");
+	expect_part(w, c, "after", "sees all from then on");
+	expect_part(w, c, "both", "and what it saw before");
+	expect_nothing(w, c, "once, and nobody has left");
+	check_int(hub_get_stats(w->h)->users, 0, "memberships are forgotten");
+	check_int(w->nasked, 1, "nothing is asked");
+
+	/* What it must not see is taken back. */
+	world_commit_one(w, event_message(9, "secret"));
+	set_token(w, c, topic, user);
+	world_answer(w, rooms_1_2, 2);
+	world_commit_one(w, event_message(9, "more secret"));
+	world_commit_one(w, event_message(2, "mine"));
+	expect_part(w, c, "presence_state", "a user again");
+	expect_part(w, c, "Subscribed to PostgreSQL", "subscribes anew");
+	expect_part(w, c, "mine", "sees what a user sees");
+	free(user);
+	free(later);
+	free(service);
 	world_free(w);
 }
 
@@ -247,6 +369,7 @@ expiry_without_changes(void)
 			 "{\"access_token\":\" %s\\n\"}]", token);
 	world_send(w, c, text);
 	expect_part(w, c, "\"ok\"", "space around a token is passed over");
+	expect_part(w, c, "Token expires in 10 seconds", "warned");
 	world_wait(w, 11 + TOKEN_LEEWAY);
 	expect_part(w, c, "Token has expired", "expired");
 	expect_part(w, c, "phx_close", "closed");
@@ -264,5 +387,7 @@ main(void)
 	bad_tokens();
 	expiry();
 	expiry_without_changes();
+	warning();
+	promotion();
 	return check_done();
 }

@@ -44,6 +44,8 @@ static int	port;
 /* Bytes that the server takes; a program may set it before serve(). */
 static size_t max_message = MAX_MESSAGE;
 
+static size_t max_body = 1024 * 1024;
+
 /* The test cannot go on. */
 static void __attribute__((format(printf, 1, 2), noreturn))
 bail_out(const char *format,...)
@@ -97,18 +99,12 @@ enqueue(owned *o, bool binary, const char *data, size_t len)
 
 static inline void *
 on_request(void *arg, server_conn *conn, const http_request *request,
-		   bool websocket, server_refusal *refusal)
+		   server_refusal *refusal)
 {
 	owned	   *o;
 	char		value[64];
 
 	(void) arg;
-	if (!websocket)
-	{
-		refusal->status = 404;
-		refusal->error = "not found";
-		return NULL;
-	}
 	if (http_query_value(request, "apikey", value, sizeof(value)) &&
 		strcmp(value, "no good") == 0)
 	{
@@ -119,6 +115,102 @@ on_request(void *arg, server_conn *conn, const http_request *request,
 	o = calloc(1, sizeof(owned));
 	o->conn = conn;
 	return o;
+}
+
+/*
+ * HTTP: "/echo" answers with its body, "/sum" with the sum of its bytes,
+ * "/late" never, or with the next request to "/now", "/expire" when it is too
+ * late.
+ */
+typedef struct exchange
+{
+	server_conn *conn;
+	char		path[16];
+} exchange;
+
+static exchange *late;
+static int	exchanges;
+
+static inline void *
+on_begin(void *arg, server_conn *conn, const http_request *request,
+		 size_t body_size, http_response *response)
+{
+	static const char *const paths[] = {
+		"/echo", "/sum", "/late", "/now", "/expire"
+	};
+	static char body[64];
+	exchange   *x;
+
+	(void) arg;
+	http_set_error(response, body_size > max_body ? 413 : 404, "not found",
+				   body, sizeof(body));
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+	{
+		if (strcmp(request->path, paths[i]) != 0 || body_size > max_body)
+			continue;
+		x = calloc(1, sizeof(exchange));
+		x->conn = conn;
+		strcpy(x->path, paths[i]);
+		exchanges++;
+		return x;
+	}
+	return NULL;
+}
+
+static inline void
+reply(const exchange *x, int status, const char *body, size_t len)
+{
+	http_response response = {
+		.status = status,.headers = "X-Test: yes\r\n",.body = body,
+		.body_len = len
+	};
+
+	server_answer(x->conn, &response);
+}
+
+static inline void
+on_body(void *arg, void *user, const char *data, size_t len)
+{
+	exchange   *x = user;
+	char		text[64];
+	unsigned long sum = 0;
+
+	(void) arg;
+	for (size_t i = 0; i < len; i++)
+		sum += (unsigned char) data[i];
+	snprintf(text, sizeof(text), "%zu:%lu:%d", len, sum, exchanges);
+	if (strcmp(x->path, "/echo") == 0)
+		reply(x, 202, data, len);
+	else if (strcmp(x->path, "/sum") == 0)
+		reply(x, 202, text, strlen(text));
+	else if (strcmp(x->path, "/late") == 0)
+		late = x;
+	else if (strcmp(x->path, "/now") == 0)
+	{
+		if (late != NULL)
+			reply(late, 202, "late", 4);
+		reply(x, 202, late != NULL ? "it was" : "nobody", 6);
+	}
+}
+
+static inline void
+on_expired(void *arg, void *user)
+{
+	exchange   *x = user;
+
+	(void) arg;
+	if (strcmp(x->path, "/expire") == 0)
+		reply(x, 503, "expired", 7);
+}
+
+static inline void
+on_done(void *arg, void *user)
+{
+	(void) arg;
+	if (late == user)
+		late = NULL;
+	exchanges--;
+	free(user);
 }
 
 static inline void
@@ -253,7 +345,8 @@ static inline void
 serve(int ready)
 {
 	static const server_ops ops = {
-		on_request, on_receive, on_pong, on_fill, on_closed, on_refused, on_log
+		on_request, on_receive, on_pong, on_fill, on_closed, on_begin,
+		on_body, on_expired, on_done, on_refused, on_log
 	};
 	server_config config = {
 		.addresses = "localhost",.port = port,

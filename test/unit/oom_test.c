@@ -55,7 +55,8 @@ event_with_other_columns(int room, const char *content)
 	return e;
 }
 
-#define ROOM_1	"realtime:room:00000000-0000-0000-0000-000000000001"
+#define ROOM_1_NAME	"room:00000000-0000-0000-0000-000000000001"
+#define ROOM_1	"realtime:" ROOM_1_NAME
 
 static void
 speak(world *w, hub_conn *service, const char *text)
@@ -85,11 +86,42 @@ is_present(world *w, const char *key)
 	return seen;
 }
 
+/*
+ * What user 1, a member of room 1, says over HTTP.  As any broadcast it may be
+ * lost; but a post that was settled is not settled again.
+ */
+static bool
+post(world *w)
+{
+	const hub_said said = {
+		.topic = ROOM_1_NAME,.topic_len = sizeof(ROOM_1_NAME) - 1,
+		.event = "posted",.event_len = 6,.payload = "1",.payload_len = 1
+	};
+	token_claims claims = {.role = "authenticated",.has_profile = true};
+	int			result = -1;
+	hub_post   *p;
+	bool		settled;
+
+	user_id(claims.profile_id, 1);
+	p = hub_post_new(w->h, &claims, &result);
+	if (p == NULL)
+		return true;
+	if (hub_post_add(p, &said))
+		hub_post_send(p, w->now);
+	settled = result != -1;
+	result = -1;
+	world_tell(w);
+	hub_reset(w->h, HUB_CLOSE_RESTART, "start over");
+	hub_post_free(p);
+	return !settled || result == -1;
+}
+
 /* Broadcast and presence of c, who is a member of room 1 until the end. */
 static bool
 talk(world *w, hub_conn *c, hub_conn *service)
 {
 	bool		good = true;
+	bool		joined;
 	bool		tracks;
 
 	world_send(w, c, "[\"7\",\"7\",\"" ROOM_1 "\",\"phx_join\",{\"config\":"
@@ -99,6 +131,9 @@ talk(world *w, hub_conn *c, hub_conn *service)
 			   "\"presence\":{\"enabled\":true}}},\"ref\":\"1\"}");
 	speak(w, service, "aloud");
 	was_told(w, c, "aloud");
+	joined = was_told(w, service, "aloud");
+	world_commit_one(w, event_broadcast(1, ROOM_1_NAME, "noted", "{}"));
+	good &= !joined || was_cut(w, service) || was_told(w, service, "noted");
 	world_send(w, c, "[\"7\",\"8\",\"" ROOM_1 "\",\"presence\",{\"event\":"
 			   "\"track\",\"payload\":{\"a\":1}}]");
 	tracks = was_told(w, c, "[\"7\",\"8\",\"" ROOM_1 "\",\"phx_reply\","
@@ -106,7 +141,7 @@ talk(world *w, hub_conn *c, hub_conn *service)
 	world_tell(w);
 	armed = false;
 	if (tracks && !was_cut(w, c))
-		good = is_present(w, "somebody");
+		good &= is_present(w, "somebody");
 	armed = true;
 	return good;
 }
@@ -170,6 +205,7 @@ run(int first_failure, bool rest_too)
 				   "{\"access_token\":\"\"}]");
 		world_send(w, c, "[\"1\",\"2\",\"realtime:y\",\"phx_leave\",{}]");
 		world_wait(w, 3);
+		good &= post(w);
 		hub_conn_close(c);
 	}
 	armed = false;

@@ -157,7 +157,7 @@ static const test_case cases[] = {
 	{"9112 6.3", "a body that looks like a request", NOT_FOUND,
 		"POST / HTTP/1.1\r\n" HOST "Content-Length: 30\r\n\r\n"
 	LINE("/websocket") HOST REST "\r\n"},
-	{"9112 7.1", "a body in chunks", NOT_FOUND,
+	{"9112 7.1", "a body in chunks", "411", "Content-Length is missing",
 		"POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n"
 	"5\r\nhello\r\n0\r\n\r\n"},
 	{"9112 5.2", "a folded header", BAD,

@@ -185,7 +185,7 @@ matching(void)
 		for (int role = 0; role < 2; role++)
 		{
 			world	   *w = world_new();
-			hub_conn   *c = world_open_role(w, 2, roles[role], 1);
+			hub_conn   *c = world_open_role(w, 2, roles[role], 1 - role);
 
 			join(w, c, "x", cases[i].item);
 			if (role == 0)
