@@ -292,6 +292,7 @@ take_settings(void)
 	config.keys = rules.keys = keys;
 	hub_set_config(rooms, &config);
 	server_set_max_message(srv, msg_max_message_bytes);
+	server_set_compression(srv, msg_compression);
 	if (keys != old_keys)
 		token_keys_free(old_keys);
 }
@@ -657,6 +658,8 @@ on_request(void *arg, server_conn *conn, const http_request *request,
 						   admitted.token, unix_time());
 	if (opened == NULL)
 		*refusal = (server_refusal) {503, "out of memory"};
+	else
+		hub_conn_set_window(opened, server_window(conn));
 	return opened;
 }
 

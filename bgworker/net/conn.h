@@ -12,6 +12,7 @@
 #include <uv.h>
 
 #include "../realtime/list.h"
+#include "extensions.h"
 #include "server.h"
 #include "websocket.h"
 
@@ -66,6 +67,7 @@ struct server_conn
 	deadline	writing;
 	char	   *head;			/* pieces of a request */
 	size_t		head_len;
+	deflate_terms deflate;
 	ws_decoder	ws;
 };
 
@@ -83,6 +85,7 @@ struct server
 	list		due;
 	list		deadlines[DEADLINE_KINDS];
 	struct listeners *listeners;
+	inflater   *inflater;		/* of all connections */
 	uint8_t		out[OUT_SIZE];
 };
 

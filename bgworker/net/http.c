@@ -16,6 +16,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "extensions.h"
 #include "websocket.h"
 
 typedef struct http_answer
@@ -150,13 +151,19 @@ parse_header(char *line, http_header *header)
 	return 0;
 }
 
-static bool
-is_token(const char *text, size_t len)
+size_t
+http_token_size(const char *text)
 {
 	static const char allowed[] = "!#$%&'*+-.^_`|~0123456789"
 		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
-	return len > 0 && strspn(text, allowed) == len;
+	return strspn(text, allowed);
+}
+
+static bool
+is_token(const char *text, size_t len)
+{
+	return len > 0 && http_token_size(text) == len;
 }
 
 const char *
@@ -256,6 +263,7 @@ http_wants_upgrade(const http_request *request)
 	const char *key = http_header_value(request, "sec-websocket-key");
 	const char *length = http_header_value(request, "content-length");
 	char		accept[WS_ACCEPT_SIZE];
+	deflate_terms terms;
 
 	if (!lists(request, "upgrade", "websocket"))
 		return HTTP_UPGRADE_NONE;
@@ -267,7 +275,8 @@ http_wants_upgrade(const http_request *request)
 		(length != NULL && strcmp(length, "0") != 0) ||
 		is_repeated(request, "content-length") ||
 		is_repeated(request, "sec-websocket-key") ||
-		is_repeated(request, "sec-websocket-version"))
+		is_repeated(request, "sec-websocket-version") ||
+		!extensions_negotiate(request, &terms))
 		return HTTP_UPGRADE_BAD;
 
 	if (version == NULL || strcmp(version, "13") != 0)

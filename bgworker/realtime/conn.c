@@ -74,6 +74,8 @@ conn_push(hub_conn *conn, frame *f, const channel *owner)
 
 	if (conn->cut)
 		return false;
+	if (f != NULL)
+		f = packer_choose(h->packer, f, conn->window);
 	if (overflows(conn, f))
 		h->ops.drain(h->arg, conn);
 	if (overflows(conn, f) && f->ephemeral)
@@ -299,6 +301,12 @@ hub_conn_receive(hub_conn *conn, bool binary, const char *data, size_t len,
 		message_free(&m);
 	}
 	hub_reap(h);
+}
+
+void
+hub_conn_set_window(hub_conn *conn, int bits)
+{
+	conn->window = (uint8_t) bits;
 }
 
 void *

@@ -36,6 +36,7 @@
 #include "list.h"
 #include "map.h"
 #include "message.h"
+#include "packer.h"
 #include "signals.h"
 #include "table.h"
 #include "wheel.h"
@@ -233,6 +234,7 @@ struct hub_conn
 	void	   *socket;
 	int			vsn;
 	bool		cut;
+	uint8_t		window;			/* for compressed frames, or 0 */
 	queue		queue;
 	list_node	link;			/* hub.conns, or hub.cut */
 	int			close_code;
@@ -280,6 +282,7 @@ struct hub
 	uint64_t	next_ticket;
 	uint64_t	next_channel;
 	struct route *route;
+	packer	   *packer;
 
 	/* Signals that wait to be taken by the shell; signals.c. */
 	list		outbox;

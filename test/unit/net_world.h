@@ -44,6 +44,9 @@ static int	port;
 /* Bytes that the server takes; a program may set it before serve(). */
 static size_t max_message = MAX_MESSAGE;
 
+/* Is compression agreed on with those who offer it?  Likewise. */
+static bool compression = true;
+
 /* The test cannot go on. */
 static void __attribute__((format(printf, 1, 2), noreturn))
 bail_out(const char *format,...)
@@ -245,7 +248,7 @@ serve(int ready)
 	server_config config = {
 		.addresses = "localhost",.port = port,
 		.max_connections = MAX_CONNECTIONS,.other_files = 100,
-		.max_message = max_message
+		.max_message = max_message,.compression = compression
 	};
 	char		error[256] = "";
 	int			err;
