@@ -119,7 +119,7 @@ may_speak(const MsgCaller *caller, const text *topic,
 	if (topic_conversation(VARDATA_ANY(topic), VARSIZE_ANY_EXHDR(topic),
 						   conversation_id->data))
 	{
-		msg_require_participant(caller, conversation_id);
+		msg_require_participant(caller, conversation_id, false);
 		return true;
 	}
 	if (!caller->is_service && !msg_public_channels)

@@ -34,10 +34,16 @@ static MsgPlan participant_plan = MSG_PLAN(
 	" WHERE conversation_id = $1 AND profile_id = $2",
 	UUIDOID, UUIDOID);
 
-static MsgPlan lock_plan = MSG_PLAN(
-	"SELECT role = 'admin' FROM conversation_participants"
+#define LOCK_PARTICIPANT \
+	"SELECT role = 'admin' FROM conversation_participants" \
 	" WHERE conversation_id = $1 AND profile_id = $2"
-	" FOR KEY SHARE",
+
+static MsgPlan keep_plan = MSG_PLAN(
+	LOCK_PARTICIPANT " FOR KEY SHARE",
+	UUIDOID, UUIDOID);
+
+static MsgPlan lock_plan = MSG_PLAN(
+	LOCK_PARTICIPANT " FOR NO KEY UPDATE",
 	UUIDOID, UUIDOID);
 
 MsgCaller
@@ -70,7 +76,8 @@ msg_require_sight(const MsgCaller *caller, const pg_uuid_t *conversation_id)
 
 bool
 msg_require_participant(const MsgCaller *caller,
-						const pg_uuid_t *conversation_id)
+						const pg_uuid_t *conversation_id,
+						bool locks_conversation)
 {
 	Datum		values[] = {
 		UUIDPGetDatum(conversation_id), UUIDPGetDatum(&caller->profile_id)
@@ -82,7 +89,8 @@ msg_require_participant(const MsgCaller *caller,
 		return true;
 	}
 
-	if (msg_plan_write(&lock_plan, values, NULL) == 0)
+	if (msg_plan_write(locks_conversation ? &lock_plan : &keep_plan,
+					   values, NULL) == 0)
 		msg_refuse_sight(caller);
 	return msg_plan_bool(1);
 }

@@ -35,9 +35,12 @@ extern void msg_require_sight(const MsgCaller *caller,
  * The same for who is going to write: it keeps the caller's participation
  * until the transaction ends, because a removal has to wait for it.  Tells
  * whether the caller may manage the conversation: its admins and services.
+ * Who will lock the conversation as well says so: the lock is then the one
+ * that a send later in the transaction needs, see rules.c.
  */
 extern bool msg_require_participant(const MsgCaller *caller,
-									const pg_uuid_t *conversation_id);
+									const pg_uuid_t *conversation_id,
+									bool locks_conversation);
 
 /* Refuse who may not see a conversation. */
 pg_noreturn extern void msg_refuse_sight(const MsgCaller *caller);

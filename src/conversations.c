@@ -42,6 +42,7 @@ static void check_members(const text *type, int participants,
 						  const MsgCaller *caller);
 static void require_manager(bool is_manager);
 static bool is_one_to_one(const pg_uuid_t *conversation_id);
+static bool put_participant(Datum *values, const char *nulls);
 
 /*
  * create_conversation(participants uuid[], title text, type text,
@@ -312,7 +313,7 @@ msg_archive_conversation(PG_FUNCTION_ARGS)
 	msg_require_argument(fcinfo, 1, "archived");
 
 	SPI_connect();
-	if (!msg_require_participant(&caller, conversation_id))
+	if (!msg_require_participant(&caller, conversation_id, true))
 		require_manager(is_one_to_one(conversation_id));
 	if (msg_plan_write(&plan, values, NULL) == 0)
 		msg_plan_write(&unchanged_plan, values, NULL);
@@ -332,19 +333,6 @@ PG_FUNCTION_INFO_V1(msg_add_participant);
 Datum
 msg_add_participant(PG_FUNCTION_ARGS)
 {
-	static MsgPlan plan = MSG_PLAN(
-		"INSERT INTO conversation_participants AS p"
-		" (conversation_id, profile_id, role, last_read_seq)"
-		" SELECT c.id, $2, coalesce($3, 'member'), c.last_seq"
-		" FROM conversations c WHERE c.id = $1"
-		" ON CONFLICT (conversation_id, profile_id)"
-		" DO UPDATE SET role = $3 WHERE p.role <> $3 RETURNING p",
-		UUIDOID, UUIDOID, TEXTOID);
-	static MsgPlan unchanged_plan = MSG_PLAN(
-		"SELECT p FROM conversation_participants p"
-		" WHERE conversation_id = $1 AND profile_id = $2",
-		UUIDOID, UUIDOID);
-
 	pg_uuid_t  *conversation_id = msg_uuid_argument(fcinfo, 0,
 													"conversation_id");
 	pg_uuid_t  *profile_id = msg_uuid_argument(fcinfo, 1, "profile_id");
@@ -360,15 +348,49 @@ msg_add_participant(PG_FUNCTION_ARGS)
 		msg_check_role(PG_GETARG_TEXT_PP(2));
 
 	SPI_connect();
-	is_manager = msg_require_participant(&caller, conversation_id);
+	is_manager = msg_require_participant(&caller, conversation_id, false);
 	if (is_one_to_one(conversation_id))
 		ereport(ERROR,
 				errcode(ERRCODE_MSG_CONFLICT),
 				errmsg("a one-to-one conversation has two participants"));
 	require_manager(is_manager);
-	if (msg_plan_write(&plan, values, nulls) == 0)
-		msg_plan_write(&unchanged_plan, values, NULL);
+	if (!put_participant(values, nulls) && !put_participant(values, nulls))
+		ereport(ERROR,
+				errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				errmsg("the participant was added or removed meanwhile"),
+				errhint("Try again."));
 	return msg_plan_finish();
+}
+
+/*
+ * Change the role of who is there, or else add him.  In this order: an INSERT
+ * that found the row would lock it too late, under the lock of the
+ * conversation.  False when somebody else came in between.
+ */
+static bool
+put_participant(Datum *values, const char *nulls)
+{
+	static MsgPlan change_plan = MSG_PLAN(
+		"UPDATE conversation_participants AS p SET role = $3"
+		" WHERE conversation_id = $1 AND profile_id = $2"
+		" AND role <> $3 RETURNING p",
+		UUIDOID, UUIDOID, TEXTOID);
+	static MsgPlan add_plan = MSG_PLAN(
+		"INSERT INTO conversation_participants AS p"
+		" (conversation_id, profile_id, role, last_read_seq)"
+		" SELECT c.id, $2, coalesce($3, 'member'), c.last_seq"
+		" FROM conversations c WHERE c.id = $1"
+		" ON CONFLICT (conversation_id, profile_id) DO NOTHING RETURNING p",
+		UUIDOID, UUIDOID, TEXTOID);
+	static MsgPlan unchanged_plan = MSG_PLAN(
+		"SELECT p FROM conversation_participants p"
+		" WHERE conversation_id = $1 AND profile_id = $2"
+		" AND role = coalesce($3, role)",
+		UUIDOID, UUIDOID, TEXTOID);
+
+	return msg_plan_write(&change_plan, values, nulls) > 0 ||
+		msg_plan_write(&add_plan, values, nulls) > 0 ||
+		msg_plan_write(&unchanged_plan, values, nulls) > 0;
 }
 
 /*
@@ -400,7 +422,8 @@ msg_remove_participant(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	if (!leaves)
-		require_manager(msg_require_participant(&caller, conversation_id));
+		require_manager(msg_require_participant(&caller, conversation_id,
+												false));
 	removed = msg_plan_write(&plan, values, NULL) > 0;
 	if (leaves && !removed)
 		msg_refuse_sight(&caller);

@@ -28,7 +28,9 @@
  *
  * Under the conversation's lock two more are changed: the sender's own marker,
  * and who becomes admin.  So both are locked as strongly as that needs before
- * the conversation is.
+ * the conversation is; the own row also by who only edits or adds somebody, as
+ * the same transaction may send later.  What remains is who gives a title by an
+ * UPDATE of his own and then sends, while he sends on another device.
  *
  *-------------------------------------------------------------------------
  */

@@ -387,7 +387,7 @@ lock_conversation(Datum conversation_id, const pg_uuid_t *profile_id)
 {
 	static MsgPlan own_plan = MSG_PLAN(
 		"SELECT 1 FROM conversation_participants"
-		" WHERE conversation_id = $1 AND profile_id = $2 FOR KEY SHARE",
+		" WHERE conversation_id = $1 AND profile_id = $2 FOR NO KEY UPDATE",
 		UUIDOID, UUIDOID);
 	static MsgPlan plan = MSG_PLAN(
 		"SELECT type = 'one_to_one', created_by = $2, last_seq"

@@ -380,7 +380,7 @@ next_place_of(const pg_uuid_t *conversation_id, const pg_uuid_t *profile_id)
 
 	if (rule_write_internal(&plan, values, NULL) == 0)
 	{
-		msg_require_participant(&caller, conversation_id);
+		msg_require_participant(&caller, conversation_id, false);
 		rule_refuse("muted in the conversation");
 	}
 
@@ -519,7 +519,8 @@ change_as_profile(RuleRow *row)
 												"conversation_id");
 	pg_uuid_t  *sender = rule_get_uuid(row, row->old, "sender_profile_id");
 	MsgCaller	caller = msg_caller();
-	bool		manages = msg_require_participant(&caller, conversation_id);
+	bool		manages = msg_require_participant(&caller, conversation_id,
+												  true);
 	bool		is_own = sender != NULL &&
 		memcmp(sender, &caller.profile_id, UUID_LEN) == 0;
 	bool		deletes = rule_differs(row, "is_deleted");

@@ -1,3 +1,4 @@
+
 =pod
 
 =head1 NAME
@@ -22,7 +23,9 @@ The rules of what must come:
 - What a subscription asked for and its profile sees, in the order of the commits,
   each once, nothing else.
 - From one place on, which lies between where the gateway was when it was asked
-  and what was committed when its answer had come.
+  and what was committed when its answer had come.  (Of commits at once some may
+  be visible before others that come before them in the WAL, so the place need
+  not be one among these.)
 - Up to one place, when the subscription has ended.
 - What waited in a gateway when the profile lost sight of the conversation, or
   when the message was made a tombstone, may be missing; then what was behind it
@@ -51,14 +54,14 @@ my $json = JSON::PP->new->canonical->utf8->allow_nonref;
 sub new
 {
 	my ($class, %args) = @_;
-	my $self = $class->SUPER::new(%args,
-		$args{slow} ? (receive_buffer => $SLOW_BUFFER) : ());
+	my $self =
+	  $class->SUPER::new(%args, $args{slow} ? (receive_buffer => $SLOW_BUFFER) : ());
 
 	$self->{slow} = $args{slow};
 	$self->{socket}->blocking(0);
-	$self->{topics} = {};	# topic => the subscription that is told now
-	$self->{asked} = {};	# topic => those that wait for their answers
-	$self->{past} = [];		# ended, not yet judged
+	$self->{topics} = {};    # topic => the subscription that is told now
+	$self->{asked} = {};     # topic => those that wait for their answers
+	$self->{past} = [];      # ended, not yet judged
 	$self->{complaints} = [];
 	return $self;
 }
@@ -84,20 +87,25 @@ sub ask
 
 	push @{ $self->{asked}{$topic} },
 	  { ref => $ref, who => $who, items => $items, from => $from, topic => $topic };
-	$self->push_event("realtime:$topic", 'phx_join',
-		{
-			config => { postgres_changes => \@wanted },
-			defined $who->{token} ? (access_token => $who->{token}) : ()
-		}, "$ref");
+	$self->push_event(
+		"realtime:$topic",
+		'phx_join',
+		{   config => { postgres_changes => \@wanted },
+			defined $who->{token} ? (access_token => $who->{token}) : () },
+		"$ref");
 	return;
 }
 
 sub _wanted
 {
 	my ($item) = @_;
-	my %wanted = (schema => 'public', table => $item->{table} // '*', event => $item->{type} // '*');
+	my %wanted = (
+		schema => 'public',
+		table => $item->{table} // '*',
+		event => $item->{type} // '*');
 
-	$wanted{filter} = ($item->{table} eq 'conversations' ? 'id' : 'conversation_id')
+	$wanted{filter} =
+	  ($item->{table} eq 'conversations' ? 'id' : 'conversation_id')
 	  . "=eq.$item->{room}"
 	  if $item->{room};
 	return \%wanted;
@@ -119,7 +127,11 @@ sub show_token
 	my $now = $self->{topics}{$topic};
 
 	push @{ $self->{asked}{$topic} },
-	  { who => $who, items => $now->{items}, from => $from, topic => $topic, ids => $now->{ids} };
+	  { who => $who,
+		items => $now->{items},
+		from => $from,
+		topic => $topic,
+		ids => $now->{ids} };
 	$self->push_event("realtime:$topic", 'access_token',
 		{ access_token => $who->{token} });
 	return;
@@ -171,8 +183,10 @@ sub state
 	return join ', ', $self->{slow} ? 'slow' : 'fast',
 	  length($self->{input}) . ' bytes unread',
 	  (map { "leaves $_" } sort keys %{ $self->{leaving} // {} }),
-	  (map { "asked for $_" } grep { @{ $self->{asked}{$_} } } sort keys %{ $self->{asked} }),
-	  map { "$_ was told " . @{ $self->{topics}{$_}{told} } } sort keys %{ $self->{topics} };
+	  (map { "asked for $_" }
+		grep { @{ $self->{asked}{$_} } } sort keys %{ $self->{asked} }),
+	  map { "$_ was told " . @{ $self->{topics}{$_}{told} } }
+	  sort keys %{ $self->{topics} };
 }
 
 # Hearing
@@ -187,8 +201,7 @@ sub take
 	$self->{taken} = time;
 	for (;;)
 	{
-		my $read = sysread $self->{socket}, $self->{input}, 262144,
-		  length $self->{input};
+		my $read = sysread $self->{socket}, $self->{input}, 262144, length $self->{input};
 
 		last if !defined $read && $!{EAGAIN};
 		if (!$read)
@@ -368,7 +381,7 @@ sub _judge
 	my ($self, $model, $now) = @_;
 	my @told = @{ $now->{told} };
 	my ($begun, @missing, $last) = (0);
-	my %came;				# of each room, of each message
+	my %came;    # of each room, of each message
 
 	$now->{next} //= $model->first_after($now->{from});
 	foreach my $n ($now->{next} .. $model->events - 1)
@@ -382,12 +395,12 @@ sub _judge
 			shift @told;
 			$begun = 1;
 			$last = $n;
-			push @{ $came{$_} }, $n
-			  foreach grep { defined } @$event{qw(room message)};
+			push @{ $came{$_} }, $n foreach grep { defined } @$event{qw(room message)};
 		}
-		elsif (!$begun && $now->{until} && $event->{lsn} <= $now->{until})
+		elsif ($now->{until} && $event->{lsn} <= $now->{until}
+			&& (!$begun || $model->at_once($event, $model->event($last))))
 		{
-			next;			# before it began
+			next;    # before it began
 		}
 		else
 		{
@@ -396,8 +409,8 @@ sub _judge
 	}
 	return $self->_complain(
 		"$now->{topic}, $now->{who}{name}: out of order, twice, or not to be seen: $told[0][0]",
-		ChatModel::field($told[0][0], 'conversation_id') // ChatModel::field($told[0][0], 'id'))
-	  if @told;
+		ChatModel::field($told[0][0], 'conversation_id')
+		  // ChatModel::field($told[0][0], 'id')) if @told;
 	@missing = grep { $_->{n} < ($last // -1) } @missing if $now->{ended};
 	$self->_excuse($model, $now, \@missing, \%came);
 	return;
@@ -411,14 +424,18 @@ sub _excuse
 	$self->{taken_back} += @$missing;
 	foreach my $event (@$missing)
 	{
-		my $lost = $now->{who}{is_service} ? undef :
-		  $model->lost_after($event, $now->{who}{profile});
+		my $lost =
+		  $now->{who}{is_service}
+		  ? undef
+		  : $model->lost_after($event, $now->{who}{profile});
 		my $blanked = $model->blanked_after($event);
 
-		next if _none_before($came->{ $event->{room} }, $event, $lost)
+		next
+		  if _none_before($came->{ $event->{room} }, $event, $lost)
 		  || ($event->{message}
 			&& _none_before($came->{ $event->{message} }, $event, $blanked));
-		$self->_complain("$now->{topic}, $now->{who}{name}: missing $event->{n}: $event->{key}",
+		$self->_complain(
+			"$now->{topic}, $now->{who}{name}: missing $event->{n}: $event->{key}",
 			$event->{room});
 	}
 	return;

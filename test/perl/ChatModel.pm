@@ -1,3 +1,4 @@
+
 =pod
 
 =head1 NAME
@@ -40,15 +41,16 @@ sub new
 
 	return bless {
 		events => [],
-		pending => [],		# of the transaction that is being read
-		members => {},		# room => profile => row
-		rooms => {},		# room => row
-		opener => {},		# room => profile
-		messages => {},		# room => id => row
-		order => [],		# rooms as they came up
-		said => {},			# room => ids of messages as they came up
-		lost => {},			# room => profile => numbers of first events
-		blanked => {},		# message => numbers of events
+		volleys => [],      # positions between which commits were sent at once
+		pending => [],     # of the transaction that is being read
+		members => {},     # room => profile => row
+		rooms => {},       # room => row
+		opener => {},      # room => profile
+		messages => {},    # room => id => row
+		order => [],       # rooms as they came up
+		said => {},        # room => ids of messages as they came up
+		lost => {},        # room => profile => numbers of first events
+		blanked => {},     # message => numbers of events
 	}, $class;
 }
 
@@ -71,7 +73,7 @@ sub field
 }
 
 sub events { return scalar @{ $_[0]{events} } }
-sub event { return $_[0]{events}[ $_[1] ] }
+sub event  { return $_[0]{events}[ $_[1] ] }
 
 # The number of the first event that was committed behind a position.
 sub first_after
@@ -91,10 +93,26 @@ sub search
 	{
 		my $middle = int(($low + $high) / 2);
 
-		if ($holds->($middle)) { $high = $middle }
-		else { $low = $middle + 1 }
+		if   ($holds->($middle)) { $high = $middle }
+		else                     { $low = $middle + 1 }
 	}
 	return $low;
+}
+
+# Were two events committed at once, so that either may have been visible first?
+sub at_once
+{
+	my ($self, $one, $other) = @_;
+
+	foreach my $volley (@{ $self->{volleys} })
+	{
+		my ($from, $until) = @$volley;
+
+		return 1
+		  if $from < $one->{lsn} && $one->{lsn} <= $until
+		  && $from < $other->{lsn} && $other->{lsn} <= $until;
+	}
+	return 0;
 }
 
 # Take a line of the plugin's.  A transaction counts when the next one begins,
@@ -115,8 +133,7 @@ sub line
 		type => $type,
 		key => "$table $type $rows",
 		row => $row,
-		room => field($row, $table eq 'conversations' ? 'id' : 'conversation_id'),
-	};
+		room => field($row, $table eq 'conversations' ? 'id' : 'conversation_id'), };
 
 	if ($table eq 'messages')
 	{
@@ -167,9 +184,9 @@ sub _apply
 	my ($self, $event) = @_;
 	my ($room, $table) = ($event->{room}, $event->{table});
 	my ($rows, $id) =
-	    $table eq 'conversations' ? ($self->{rooms}, $room)
-	  : $table eq 'messages' ? ($self->{messages}{$room} //= {}, $event->{message})
-	  : ($self->{members}{$room} //= {}, $event->{profile});
+		$table eq 'conversations' ? ($self->{rooms}, $room)
+	  : $table eq 'messages'      ? ($self->{messages}{$room} //= {}, $event->{message})
+	  :                             ($self->{members}{$room} //= {}, $event->{profile});
 
 	if ($event->{type} eq 'DELETE')
 	{
@@ -183,8 +200,7 @@ sub _apply
 	  if $table eq 'conversations' && !exists $rows->{$id};
 	push @{ $self->{said}{$room} }, $id
 	  if $table eq 'messages' && $event->{type} eq 'INSERT';
-	$rows->{$id} = join ' ',
-	  map { field($event->{row}, $_) // '' } @{ $telling{$table} };
+	$rows->{$id} = join ' ', map { field($event->{row}, $_) // '' } @{ $telling{$table} };
 	$self->{opener}{$room} = field($event->{row}, 'created_by') // ''
 	  if $table eq 'conversations';
 	return;

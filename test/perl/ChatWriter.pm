@@ -1,3 +1,4 @@
+
 =pod
 
 =head1 NAME
@@ -32,8 +33,8 @@ use IO::Select;
 sub new
 {
 	my ($class, $node, $role, $name) = @_;
-	my $dbh = DBI->connect(
-		"dbi:Pg:dbname=postgres;host=" . $node->host . ";port=" . $node->port,
+	my $dbh =
+	  DBI->connect("dbi:Pg:dbname=postgres;host=" . $node->host . ";port=" . $node->port,
 		$role, '',
 		{ AutoCommit => 1, PrintError => 0, RaiseError => 0, pg_server_prepare => 0 })
 	  or die "cannot connect: $DBI::errstr\n";
@@ -44,9 +45,8 @@ sub new
 		name => $name,
 		role => $role,
 		pid => $dbh->{pg_pid},
-		state => 'idle',	# or open, failed (an open one), busy
-		savepoints => 0,
-	}, $class;
+		state => 'idle',    # or open, failed (an open one), busy
+		savepoints => 0, }, $class;
 }
 
 sub is_service { return $_[0]{role} ne 'app' }
@@ -123,7 +123,10 @@ sub text
 {
 	my ($longest) = @_;
 
-	return 't' . ++$texts . pick('', ' "q\\', " \x{e4}\x{20ac}", ' {},')
+	return
+		't'
+	  . ++$texts
+	  . pick('', ' "q\\', " \x{e4}\x{20ac}", ' {},')
 	  . ' x' x rand $longest;
 }
 
@@ -132,7 +135,10 @@ sub room
 {
 	my ($self, $model) = @_;
 	my @rooms = grep { $_ ne $model->{marker} } @{ $model->{order} };
-	my @own = $self->is_service ? @rooms : grep { exists $model->{members}{$_}{ $self->{profile} } } @rooms;
+	my @own =
+		$self->is_service
+	  ? @rooms
+	  : grep { exists $model->{members}{$_}{ $self->{profile} } } @rooms;
 
 	return "current_setting('test.room')::uuid" if $self->{made} && rand() < 0.7;
 	my $room = rand() < 0.9 ? pick(@own) // pick(@rooms) : pick(@rooms);
@@ -153,7 +159,9 @@ sub message
 	{
 		$message = pick(@said);
 		last if !defined $message || $self->is_service;
-		last if ($model->{messages}{ substr $room, 1, 36 }{$message} // '') =~ /false \w+ \Q$self->{profile}\E/;
+		last
+		  if ($model->{messages}{ substr $room, 1, 36 }{$message} // '') =~
+		  /false \w+ \Q$self->{profile}\E/;
 	}
 	return defined $message ? "'$message'" : undef;
 }
@@ -166,7 +174,8 @@ sub somebody
 	my ($self, $model, $room) = @_;
 	my @members = sort keys %{ $model->{members}{ substr $room, 1, 36 } // {} };
 
-	return quoted(rand() < 0.6 && @members ? pick(@members) : pick(@{ $model->{people} }));
+	return quoted(rand() < 0.6
+		  && @members ? pick(@members) : pick(@{ $model->{people} }));
 }
 
 sub in_room
@@ -196,107 +205,211 @@ sub of_message
 sub me { return $_[0]->is_service ? 'NULL' : quoted($_[0]{profile}) }
 
 my @both = (
-	[ 24, 'send', in_room(sub {
-		my ($self, $model, $room) = @_;
-		my $key = rand() < 0.3 ? quoted('k' . int rand 30) : 'NULL';
+	[   24, 'send',
+		in_room(
+			sub {
+				my ($self, $model, $room) = @_;
+				my $key = rand() < 0.3 ? quoted('k' . int rand 30) : 'NULL';
 
-		return "SELECT openhr_msg.send_message($room, " . quoted(text(800)) . ", client_message_id => $key)";
-	}) ],
-	[ 10, 'insert', in_room(sub {
-		my ($self, $model, $room) = @_;
+				return
+					"SELECT openhr_msg.send_message($room, "
+				  . quoted(text(800))
+				  . ", client_message_id => $key)";
+			}) ],
+	[   10,
+		'insert',
+		in_room(
+			sub {
+				my ($self, $model, $room) = @_;
 
-		return 'INSERT INTO messages (conversation_id, sender_profile_id, content) VALUES '
-		  . join ', ', map { "($room, " . $self->me . ', ' . quoted(text(600)) . ')' } 0 .. rand 3;
-	}) ],
-	[ 4, 'edit', of_message(sub { "UPDATE messages SET content = " . quoted(text(100)) . " WHERE id = $_[2]" }) ],
-	[ 5, 'delete', of_message(sub { "UPDATE messages SET is_deleted = true WHERE id = $_[2]" }) ],
-	[ 5, 'remove', in_room(sub {
-		my ($self, $model, $room) = @_;
+				return
+				  'INSERT INTO messages (conversation_id, sender_profile_id, content) VALUES '
+				  . join ', ',
+				  map { "($room, " . $self->me . ', ' . quoted(text(600)) . ')' }
+				  0 .. rand 3;
+			}) ],
+	[   4,
+		'edit',
+		of_message(
+			sub {
+				"UPDATE messages SET content = "
+				  . quoted(text(100))
+				  . " WHERE id = $_[2]";
+			}) ],
+	[   5,
+		'delete',
+		of_message(sub { "UPDATE messages SET is_deleted = true WHERE id = $_[2]" }) ],
+	[   5,
+		'remove',
+		in_room(
+			sub {
+				my ($self, $model, $room) = @_;
 
-		return "SELECT openhr_msg.remove_participant($room, " . $self->somebody($model, $room) . ')';
-	}) ],
-	[ 2, 'delete participant', in_room(sub {
-		my ($self, $model, $room) = @_;
+				return
+				  "SELECT openhr_msg.remove_participant($room, "
+				  . $self->somebody($model, $room) . ')';
+			}) ],
+	[   2,
+		'delete participant',
+		in_room(
+			sub {
+				my ($self, $model, $room) = @_;
 
-		return "DELETE FROM conversation_participants WHERE conversation_id = $room AND profile_id = "
-		  . $self->somebody($model, $room);
-	}) ],
-	[ 8, 'add', in_room(sub {
-		my ($self, $model, $room) = @_;
+				return
+				  "DELETE FROM conversation_participants WHERE conversation_id = $room AND profile_id = "
+				  . $self->somebody($model, $room);
+			}) ],
+	[   8,
+		'add',
+		in_room(
+			sub {
+				my ($self, $model, $room) = @_;
 
-		return "SELECT openhr_msg.add_participant($room, " . $self->somebody($model, $room) . ')';
-	}) ],
-	[ 3, 'role', in_room(sub {
-		my ($self, $model, $room) = @_;
+				return
+				  "SELECT openhr_msg.add_participant($room, "
+				  . $self->somebody($model, $room) . ')';
+			}) ],
+	[   3,
+		'role',
+		in_room(
+			sub {
+				my ($self, $model, $room) = @_;
 
-		return "UPDATE conversation_participants SET role = '" . pick(qw(member admin))
-		  . "' WHERE conversation_id = $room AND profile_id = " . $self->somebody($model, $room);
-	}) ],
-	[ 2, 'mute', in_room(sub {
-		my ($self, $model, $room) = @_;
+				return
+					"UPDATE conversation_participants SET role = '"
+				  . pick(qw(member admin))
+				  . "' WHERE conversation_id = $room AND profile_id = "
+				  . $self->somebody($model, $room);
+			}) ],
+	[   2,
+		'mute',
+		in_room(
+			sub {
+				my ($self, $model, $room) = @_;
 
-		return 'UPDATE conversation_participants SET is_muted = ' . pick(qw(true false false))
-		  . " WHERE conversation_id = $room AND profile_id = " . $self->somebody($model, $room);
-	}) ],
-	[ 2, 'archive', in_room(sub {
-		my ($self, $model, $room) = @_;
+				return
+					'UPDATE conversation_participants SET is_muted = '
+				  . pick(qw(true false false))
+				  . " WHERE conversation_id = $room AND profile_id = "
+				  . $self->somebody($model, $room);
+			}) ],
+	[   2,
+		'archive',
+		in_room(
+			sub {
+				my ($self, $model, $room) = @_;
 
-		return "SELECT openhr_msg.archive_conversation($room, " . pick(qw(true false false false)) . ')';
-	}) ],
-	[ 2, 'title', in_room(sub { "UPDATE conversations SET title = " . quoted(text(5)) . " WHERE id = $_[2]" }) ],
-	[ 3, 'create', sub {
-		my ($self, $model) = @_;
+				return
+				  "SELECT openhr_msg.archive_conversation($room, "
+				  . pick(qw(true false false false)) . ')';
+			}) ],
+	[   2,
+		'title',
+		in_room(
+			sub {
+				"UPDATE conversations SET title = "
+				  . quoted(text(5))
+				  . " WHERE id = $_[2]";
+			}) ],
+	[   3,
+		'create',
+		sub {
+			my ($self, $model) = @_;
 
-		$self->{made} = 1;
-		return "SELECT set_config('test.room', (openhr_msg.create_conversation(ARRAY["
-		  . join(', ', map { quoted(pick(@{ $model->{people} })) } 0 .. rand 4)
-		  . "]::uuid[], type => 'group')).id::text, true)";
-	} ]);
+			$self->{made} = 1;
+			return
+				"SELECT set_config('test.room', (openhr_msg.create_conversation(ARRAY["
+			  . join(', ', map { quoted(pick(@{ $model->{people} })) } 0 .. rand 4)
+			  . "]::uuid[], type => 'group')).id::text, true)";
+		}
+	]);
 
-my @profiles = (@both,
-	[ 5, 'edit by function', of_message(sub { "SELECT openhr_msg.edit_message($_[2], " . quoted(text(100)) . ')' }) ],
-	[ 4, 'delete by function', of_message(sub { "SELECT openhr_msg.delete_message($_[2])" }) ],
+my @profiles = (
+	@both,
+	[   5,
+		'edit by function',
+		of_message(
+			sub { "SELECT openhr_msg.edit_message($_[2], " . quoted(text(100)) . ')' }) ],
+	[   4,
+		'delete by function',
+		of_message(sub { "SELECT openhr_msg.delete_message($_[2])" }) ],
 	[ 6, 'mark read', in_room(sub { "SELECT openhr_msg.mark_read($_[2])" }) ],
-	[ 2, 'leave', in_room(sub {
-		my ($self, $model, $room) = @_;
+	[   2, 'leave',
+		in_room(
+			sub {
+				my ($self, $model, $room) = @_;
 
-		return "SELECT openhr_msg.remove_participant($room, " . $self->me . ')';
-	}) ]);
+				return "SELECT openhr_msg.remove_participant($room, " . $self->me . ')';
+			}) ]);
 
-my @services = (@both,
-	[ 1, 'delete conversation', in_room(sub { "DELETE FROM conversations WHERE id = $_[2]" }) ],
-	[ 0.4, 'delete profile', sub {
-		my ($self, $model) = @_;
-		my $people = $model->{people};
+my @services = (
+	@both,
+	[   1,
+		'delete conversation',
+		in_room(sub { "DELETE FROM conversations WHERE id = $_[2]" }) ],
+	[   0.4,
+		'delete profile',
+		sub {
+			my ($self, $model) = @_;
+			my $people = $model->{people};
 
-		# Whoever runs the writers finds somebody new.
-		return 'DELETE FROM profiles WHERE id = ' . quoted(splice @$people, rand @$people, 1);
-	} ],
-	[ 1.2, 'bulk', in_room(sub {
-		my ($self, $model, $room) = @_;
-		my $said = "INSERT INTO messages (conversation_id, content)"
-		  . " SELECT $room, 'bulk " . ++$texts . " ' || i FROM generate_series(1, 520) i;";
-		my ($in, $out) = map { $self->somebody($model, $room) } 1, 2;
+			# Whoever runs the writers finds somebody new.
+			return 'DELETE FROM profiles WHERE id = '
+			  . quoted(splice @$people, rand @$people, 1);
+		}
+	],
+	# More than a slow reader's kernel takes, so that the gateway keeps it.
+	[   4, 'burst',
+		in_room(
+			sub {
+				my ($self, $model, $room) = @_;
 
-		return $said . "SELECT openhr_msg.add_participant($room, $in);" . $said
-		  . "SELECT openhr_msg.remove_participant($room, $out);";
-	}) ],
+				return "INSERT INTO messages (conversation_id, content)"
+				  . " SELECT $room, 'burst "
+				  . ++$texts
+				  . " ' || i || repeat(' x', 700) FROM generate_series(1, 60) i";
+			}) ],
+	[   0.8, 'bulk',
+		in_room(
+			sub {
+				my ($self, $model, $room) = @_;
+				my $said =
+					"INSERT INTO messages (conversation_id, content)"
+				  . " SELECT $room, 'bulk "
+				  . ++$texts
+				  . " ' || i FROM generate_series(1, 520) i;";
+				my ($in, $out) = map { $self->somebody($model, $room) } 1, 2;
+
+				return
+					$said
+				  . "SELECT openhr_msg.add_participant($room, $in);"
+				  . $said
+				  . "SELECT openhr_msg.remove_participant($room, $out);";
+			}) ],
 	[ 2, 'delete row', of_message(sub { "DELETE FROM messages WHERE id = $_[2]" }) ],
-	[ 6, 'put back', in_room(sub {
-		my ($self, $model, $room) = @_;
-		my $who = $self->somebody($model, $room);
+	[   9,
+		'put back',
+		in_room(
+			sub {
+				my ($self, $model, $room) = @_;
+				my $who = $self->somebody($model, $room);
 
-		return "DELETE FROM conversation_participants WHERE conversation_id = $room AND profile_id = $who;"
-		  . "INSERT INTO conversation_participants (conversation_id, profile_id) VALUES ($room, $who)";
-	}) ],
-	[ 3, 'in and out', in_room(sub {
-		my ($self, $model, $room) = @_;
-		my $who = $self->somebody($model, $room);
+				return
+				  "DELETE FROM conversation_participants WHERE conversation_id = $room AND profile_id = $who;"
+				  . "INSERT INTO conversation_participants (conversation_id, profile_id) VALUES ($room, $who)";
+			}) ],
+	[   3,
+		'in and out',
+		in_room(
+			sub {
+				my ($self, $model, $room) = @_;
+				my $who = $self->somebody($model, $room);
 
-		return "INSERT INTO conversation_participants (conversation_id, profile_id) VALUES ($room, $who)"
-		  . " ON CONFLICT DO NOTHING;"
-		  . "DELETE FROM conversation_participants WHERE conversation_id = $room AND profile_id = $who";
-	}) ]);
+				return
+				  "INSERT INTO conversation_participants (conversation_id, profile_id) VALUES ($room, $who)"
+				  . " ON CONFLICT DO NOTHING;"
+				  . "DELETE FROM conversation_participants WHERE conversation_id = $room AND profile_id = $who";
+			}) ]);
 
 # The next statement, as its name and its text.
 sub statement

@@ -15,6 +15,7 @@ my $node = GatewayCluster->new('main',
 my $ana = $node->person('Ana');
 my $ben = $node->person('Ben');
 my $talk = $node->conversation($ana, $ben);
+my $elsewhere = $node->conversation($ana);
 my $topic = "room:$talk";
 my $next_key = 'a';
 
@@ -148,6 +149,13 @@ $node->wait_until(
 		  == 1;
 	},
 	'a commit waits');
+my $turns = $node->status('wakeups', 'streamer');
+$node->value("SET synchronous_commit = local;
+	UPDATE conversations SET title = 'behind it'
+	WHERE id = '$elsewhere'");
+$node->wait_until(
+	sub { $node->status('wakeups', 'streamer') > $turns + 10 },
+	'the streamer waits for the commit');
 say_it($clients[1], 'meanwhile');
 is(scalar(grep { hears($_, 'meanwhile') eq 'meanwhile' } @clients),
 	24, 'a commit that waits does not hold up broadcasts');
