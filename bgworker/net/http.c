@@ -13,6 +13,7 @@
 #include "http.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -35,7 +36,7 @@ static const http_answer answers[] = {
 	{426, "Upgrade Required",
 	"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"},
 	{431, "Request Header Fields Too Large", ""},
-	{503, "Service Unavailable", "Retry-After: 5\r\n"},
+	{503, "Service Unavailable", ""},
 	{505, "HTTP Version Not Supported", ""},
 	{500, "Internal Server Error", ""}
 };
@@ -290,21 +291,27 @@ size_t
 http_reply(char *out, size_t size, int status, const char *error)
 {
 	const http_answer *answer = answers;
+	char		later[32] = "";
 	int			len;
 
 	while (answer->status != status && answer->status != 500)
 		answer++;
+
+	/* Not all at once again. */
+	if (status == 503)
+		snprintf(later, sizeof(later), "Retry-After: %d\r\n",
+				 5 + (int) (random() % 11));
 
 	len = snprintf(out, size,
 				   "HTTP/1.1 %d %s\r\n"
 				   "Content-Type: application/json\r\n"
 				   "Content-Length: %zu\r\n"
 				   "Connection: close\r\n"
-				   "%s\r\n"
+				   "%s%s\r\n"
 				   "{\"error\":\"%s\"}",
 				   answer->status, answer->reason,
 				   strlen("{\"error\":\"\"}") + strlen(error),
-				   answer->headers, error);
+				   answer->headers, later, error);
 
 	return len < 0 || (size_t) len >= size ? 0 : (size_t) len;
 }

@@ -17,6 +17,8 @@
 #define FRAME_LEN_64		127
 #define FRAME_MAX_HEADER	10
 
+size_t		queue_memory = 0;
+
 static size_t
 frame_header(uint8_t *header, uint8_t opcode, size_t len)
 {
@@ -51,6 +53,7 @@ frame_new(uint8_t opcode, const frame_part *parts, int nparts)
 	f = malloc(sizeof(frame) + at + len);
 	if (f == NULL)
 		return NULL;
+	queue_memory += sizeof(frame) + at + len;
 	f->refs = 1;
 	f->ephemeral = false;
 	f->len = (uint32_t) (at + len);
@@ -119,5 +122,6 @@ frame_unref(frame *f)
 	if (f == NULL || --f->refs > 0)
 		return;
 	frame_unref(f->packed);
+	queue_memory -= sizeof(frame) + f->len;
 	free(f);
 }

@@ -22,6 +22,9 @@
 
 #define QUEUE_ROOM_SIZE	16
 
+/* Bytes that all frames and rings take now; not for others to change. */
+extern size_t queue_memory;
+
 typedef struct frame
 {
 	uint32_t	refs;

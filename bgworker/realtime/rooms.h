@@ -266,6 +266,7 @@ struct hub
 	bool		routing;		/* a transaction, of which a piece was routed */
 	table	   *tables[EVENT_TABLES];
 	list		conns;
+	size_t		relief_at;		/* of queue_memory; see conn.c */
 	list		cut;			/* connections that hub_reap() ends */
 	list		closed;			/* ended, not yet closed by the shell */
 	list		waiting;		/* channels, until the stream is live */

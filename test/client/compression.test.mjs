@@ -3,9 +3,10 @@
  * goes over its socket; what arrives is the same with and without.
  */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { test } from 'node:test';
 import WebSocket from 'ws';
-import { connect, conversation, flush, listen, person, send } from './harness.mjs';
+import { anonKey, connect, conversation, listen, person, send, url } from './harness.mjs';
 import { setting, talk } from './talker.mjs';
 
 /* The client's socket, with or without an offer; the last one is kept. */
@@ -62,10 +63,20 @@ test('what a client compresses is understood', async t => {
   assert.ok(packed.socket()._socket.bytesWritten < payload.text.length / 2);
 });
 
-test('it can be switched off', async t => {
-  await setting(t, 'openhr_msg.compression', 'off');
-  const { client, socket } = await clientOf(t, await person('Ana'), true);
-  client.realtime.connect();
-  await flush(client);
-  assert.equal(socket().extensions, '');
+/* What a new connection agrees on. */
+async function agreed() {
+  const socket = new WebSocket(`${url.replace('http', 'ws')}/realtime/v1/websocket?apikey=${anonKey}`);
+  await once(socket, 'open');
+  socket.terminate();
+  return socket.extensions;
+}
+
+test('it can be switched off, and on', async t => {
+  assert.equal(await agreed(), 'permessage-deflate');
+  const reset = await setting(t, 'compression', 'off');
+  while (await agreed() !== '')
+    ;
+  await reset();
+  while (await agreed() === '')
+    ;
 });
