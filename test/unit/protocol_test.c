@@ -504,6 +504,36 @@ idle_and_slow(void)
 	world_free(w);
 }
 
+/* Refusals that are held back count among the bytes that may wait. */
+static void
+refusals_are_bounded(void)
+{
+	world	   *w = world_new();
+	hub_conn   *c = world_open(w, 2, 1);
+	char		text[4096];
+	size_t		bytes = 0;
+	const char *got;
+
+	w->config.max_queue_bytes = 10000;
+	hub_set_config(w->h, &w->config);
+	snprintf(text, sizeof(text), "[\"1\",\"1\",\"%01000d\",\"phx_join\",{}]",
+			 0);
+	for (int i = 0; i < 50; i++)
+		world_send(w, c, text);
+	world_wait(w, 3);
+	while ((got = world_read(w, c)) != NULL)
+		bytes += strlen(got);
+	check(bytes > 1000, "refusals come");
+	check(bytes <= 10000, "but no more than may wait");
+	check_int(w->nclosed, 0, "and nobody is cut");
+
+	/* What came is not held back any more. */
+	world_send(w, c, text);
+	world_wait(w, 3);
+	expect_part(w, c, "unmatched topic", "the next one comes again");
+	world_free(w);
+}
+
 int
 main(void)
 {
@@ -512,6 +542,7 @@ main(void)
 	other_messages();
 	malformed();
 	refusals();
+	refusals_are_bounded();
 	limits();
 	clock_set_back();
 	second_join();
