@@ -49,7 +49,7 @@
 /* For so long it is full, before the next few are let in. */
 #define TURNSTILE_MS		20
 
-/* That clients are turned away is said no more often than this. */
+/* That clients wait, or are turned away, is said no more often than this. */
 #define COMPLAINT_MS		60000
 
 /* The kernel doubles this; it is all that a stalled reader can cost it. */
@@ -73,7 +73,8 @@ struct listeners
 	server	   *srv;
 	void		(*accepted) (server *srv, int fd);
 	int			spare;			/* a descriptor to give up */
-	uint64_t	next_complaint;
+	uint64_t	next_complaint;	/* of what is missing */
+	uint64_t	next_notice;	/* of a storm */
 	uint64_t	spent_until;	/* in ns: those so far use up the rate */
 	uv_timer_t	pause;
 	int			count;
@@ -91,7 +92,7 @@ static bool may_accept(struct listeners *l);
 static bool accept_one(struct listeners *l, int listening);
 static bool drop_one(struct listeners *l, int listening);
 static bool accept_failed(struct listeners *l);
-static void complain(struct listeners *l, const char *line);
+static void complain(struct listeners *l, uint64_t *next, const char *line);
 static void pause_listening(struct listeners *l, unsigned milliseconds);
 static void resume_listening(uv_timer_t *timer);
 
@@ -290,7 +291,8 @@ ready(uv_poll_t *poll, int status, int events)
 	{
 		if (!may_accept(l))
 		{
-			complain(l, "more clients come than are let in at once, they wait");
+			complain(l, &l->next_notice,
+					 "more clients come than are let in at once, they wait");
 			pause_listening(l, TURNSTILE_MS);
 			break;
 		}
@@ -343,7 +345,8 @@ drop_one(struct listeners *l, int listening)
 	if (fd >= 0)
 	{
 		close(fd);
-		complain(l, "no file descriptors are left, clients are turned away");
+		complain(l, &l->next_complaint,
+				 "no file descriptors are left, clients are turned away");
 	}
 	l->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
@@ -359,20 +362,21 @@ accept_failed(struct listeners *l)
 		return true;
 	if (errno != EAGAIN)
 	{
-		complain(l, "could not accept connections for a while");
+		complain(l, &l->next_complaint,
+				 "could not accept connections for a while");
 		pause_listening(l, PAUSE_MS);
 	}
 	return false;
 }
 
 static void
-complain(struct listeners *l, const char *line)
+complain(struct listeners *l, uint64_t *next, const char *line)
 {
 	uint64_t	now = uv_now(&l->srv->loop);
 
-	if (now < l->next_complaint)
+	if (now < *next)
 		return;
-	l->next_complaint = now + COMPLAINT_MS;
+	*next = now + COMPLAINT_MS;
 	l->srv->ops.log(l->srv->arg, line);
 }
 
