@@ -132,13 +132,14 @@ say_some();
 my %codes;
 $codes{ $_->close_code // 'none' }++ foreach @ws;
 is_deeply(\%codes, { 1012 => $CLIENTS }, 'all are asked to come back');
+$_->close foreach @ws;
 $node->wait_until(sub { $node->is_listening }, 'another gateway listens');
 @ws = storm();
 follow(@ws);
 nothing_is_lost('after all came back at once');
 
 # Without a word.
-@ws = map { $_->close; () } @ws;
+$_->close foreach @ws;
 @ws = storm();
 follow(@ws);
 nothing_is_lost('after all had lost their connections');
