@@ -27,7 +27,7 @@ GRANT ALL ON ALL SEQUENCES IN SCHEMA pg_temp TO anon, authenticated, service_rol
 
 -- Who may.
 BEGIN;
-SELECT pg_temp.become(pg_temp.claims(:ann, now()));
+SELECT pg_temp.become(pg_temp.claims(:ann, now() - interval '1 minute'));
 SELECT throws_ok(format('SELECT openhr_msg.revoke_tokens(%L)', :bob),
 	'42501', 'only services may revoke the tokens of another profile', 'a profile may not log out others');
 SELECT throws_ok('SELECT openhr_msg.revoke_tokens(NULL)', '22004', NULL, 'null is nobody');
