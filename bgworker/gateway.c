@@ -304,6 +304,7 @@ take_settings(void)
 	hub_set_config(rooms, &config);
 	server_set_max_message(srv, msg_max_message_bytes);
 	msg_http_set(rooms, &rules, msg_max_message_bytes);
+	server_set_compression(srv, msg_compression);
 	if (keys != old_keys)
 		token_keys_free(old_keys);
 }
@@ -683,6 +684,8 @@ on_request(void *arg, server_conn *conn, const http_request *request,
 						   admitted.token, unix_time());
 	if (opened == NULL)
 		*refusal = (server_refusal) {503, "out of memory"};
+	else
+		hub_conn_set_window(opened, server_window(conn));
 	return opened;
 }
 

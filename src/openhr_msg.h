@@ -46,6 +46,7 @@ extern PGDLLEXPORT int msg_rate_limit_window;	/* seconds */
 extern PGDLLEXPORT bool msg_public_channels;
 extern PGDLLEXPORT int msg_presence_grace;	/* seconds */
 extern PGDLLEXPORT bool msg_delivery_receipts;
+extern PGDLLEXPORT bool msg_compression;
 extern PGDLLEXPORT int msg_max_slot_lag;	/* megabytes */
 
 extern void msg_define_settings(void);

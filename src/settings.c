@@ -48,6 +48,7 @@ int			msg_rate_limit_window = 0;
 bool		msg_public_channels = false;
 int			msg_presence_grace = 0;
 bool		msg_delivery_receipts = false;
+bool		msg_compression = false;
 int			msg_max_slot_lag = 0;
 
 static bool check_database(char **newval, void **extra, GucSource source);
@@ -158,6 +159,10 @@ static const Setting settings[] = {
 		"Writes down which messages have arrived at their readers' clients.",
 		PGC_SIGHUP, 0,
 	FLAG(msg_delivery_receipts, true)},
+	{"openhr_msg.compression",
+		"Compresses large frames for the clients that offer it.",
+		PGC_SIGHUP, 0,
+	FLAG(msg_compression, true)},
 	{"openhr_msg.max_slot_lag",
 		"WAL that the replication slot may hold back before it is dropped.",
 		PGC_SIGHUP, GUC_UNIT_MB,

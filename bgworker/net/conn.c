@@ -296,6 +296,8 @@ open_websocket(server_conn *conn, const http_request *request)
 		send_away(conn, request);
 		return;
 	}
+	if (srv->config.compression)
+		extensions_negotiate(request, &conn->deflate);
 	conn->user = srv->ops.request(srv->arg, conn, request, &refusal);
 	if (conn->user == NULL)
 		conn_fail(conn, refusal.status, refusal.error);
@@ -336,19 +338,24 @@ static bool
 accept_websocket(server_conn *conn, const http_request *request)
 {
 	char		accept[WS_ACCEPT_SIZE];
-	char		reply[256];
+	char		taken[EXTENSIONS_MAX_REPLY] = "";
+	char		reply[EXTENSIONS_MAX_REPLY + 256];
 	int			len;
 
 	/* http_wants_upgrade() has checked the key. */
 	ws_accept_key(http_header_value(request, "sec-websocket-key"), accept);
+	if (conn->deflate.window > 0)
+		extensions_reply(taken, sizeof(taken), &conn->deflate);
 	len = snprintf(reply, sizeof(reply),
 				   "HTTP/1.1 101 Switching Protocols\r\n"
 				   "Upgrade: websocket\r\n"
 				   "Connection: Upgrade\r\n"
-				   "Sec-WebSocket-Accept: %s\r\n\r\n", accept);
+				   "Sec-WebSocket-Accept: %s\r\n"
+				   "%s\r\n", accept, taken);
 
 	list_remove(&conn->reading.link);
-	ws_decoder_init(&conn->ws, conn->srv->config.max_message);
+	ws_decoder_init(&conn->ws, conn->srv->config.max_message,
+					conn->deflate.window > 0 ? conn->srv->inflater : NULL);
 	conn->state = CONN_OPEN;
 	return conn_write(conn, (uint8_t *) reply, len);
 }

@@ -12,6 +12,7 @@
 #include <uv.h>
 
 #include "../realtime/list.h"
+#include "extensions.h"
 #include "server.h"
 #include "websocket.h"
 
@@ -75,6 +76,7 @@ struct server_conn
 	size_t		body_len;
 	size_t		body_size;		/* as it was announced */
 	bool		bodyless;		/* the answer to HEAD */
+	deflate_terms deflate;
 	ws_decoder	ws;
 };
 
@@ -93,6 +95,7 @@ struct server
 	list		due;
 	list		deadlines[DEADLINE_KINDS];
 	struct listeners *listeners;
+	inflater   *inflater;		/* of all connections */
 	uint8_t		out[OUT_SIZE];
 };
 

@@ -13,9 +13,11 @@
 #include "http.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "extensions.h"
 #include "websocket.h"
 
 typedef struct http_status
@@ -43,7 +45,7 @@ static const http_status statuses[] = {
 	"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"},
 	{429, "Too Many Requests", ""},
 	{431, "Request Header Fields Too Large", ""},
-	{503, "Service Unavailable", "Retry-After: 5\r\n"},
+	{503, "Service Unavailable", ""},
 	{505, "HTTP Version Not Supported", ""},
 	{500, "Internal Server Error", ""}
 };
@@ -157,13 +159,19 @@ parse_header(char *line, http_header *header)
 	return 0;
 }
 
-static bool
-is_token(const char *text, size_t len)
+size_t
+http_token_size(const char *text)
 {
 	static const char allowed[] = "!#$%&'*+-.^_`|~0123456789"
 		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
-	return len > 0 && strspn(text, allowed) == len;
+	return strspn(text, allowed);
+}
+
+static bool
+is_token(const char *text, size_t len)
+{
+	return len > 0 && http_token_size(text) == len;
 }
 
 const char *
@@ -263,6 +271,7 @@ http_wants_upgrade(const http_request *request)
 	const char *key = http_header_value(request, "sec-websocket-key");
 	const char *length = http_header_value(request, "content-length");
 	char		accept[WS_ACCEPT_SIZE];
+	deflate_terms terms;
 
 	if (!http_lists(request, "upgrade", "websocket"))
 		return HTTP_UPGRADE_NONE;
@@ -274,7 +283,8 @@ http_wants_upgrade(const http_request *request)
 		(length != NULL && strcmp(length, "0") != 0) ||
 		is_repeated(request, "content-length") ||
 		is_repeated(request, "sec-websocket-key") ||
-		is_repeated(request, "sec-websocket-version"))
+		is_repeated(request, "sec-websocket-version") ||
+		!extensions_negotiate(request, &terms))
 		return HTTP_UPGRADE_BAD;
 
 	if (version == NULL || strcmp(version, "13") != 0)
@@ -346,6 +356,7 @@ http_response_head(char *out, size_t size, const http_response *response)
 {
 	const http_status *known = statuses;
 	char		length[48] = "";
+	char		later[32] = "";
 	int			len;
 
 	while (known->status != response->status && known->status != 500)
@@ -354,15 +365,22 @@ http_response_head(char *out, size_t size, const http_response *response)
 		snprintf(length, sizeof(length), "Content-Length: %zu\r\n",
 				 response->body_len);
 
+	/* Not all at once again. */
+	if (known->status == 503 &&
+		(response->headers == NULL ||
+		 strstr(response->headers, "Retry-After") == NULL))
+		snprintf(later, sizeof(later), "Retry-After: %d\r\n",
+				 5 + (int) (random() % 11));
+
 	len = snprintf(out, size,
 				   "HTTP/1.1 %d %s\r\n"
 				   "%s%s"
 				   "Connection: close\r\n"
-				   "%s%s\r\n",
+				   "%s%s%s\r\n",
 				   known->status, known->reason,
 				   response->body_len > 0 ?
 				   "Content-Type: application/json\r\n" : "",
-				   length, known->headers,
+				   length, known->headers, later,
 				   response->headers ? response->headers : "");
 
 	return len < 0 || (size_t) len >= size ? 0 : (size_t) len;

@@ -58,6 +58,9 @@ extern int	http_parse(char *head, size_t size, http_request *request);
 extern const char *http_header_value(const http_request *request,
 									 const char *name);
 
+/* How many characters of a token (RFC 9110, 5.6.2) a text begins with. */
+extern size_t http_token_size(const char *text);
+
 /*
  * Copy a parameter of the query, decoded.  False when there is none, when it
  * does not fit, or when it holds a zero byte.

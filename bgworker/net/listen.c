@@ -10,6 +10,12 @@
  * next connection and drop it, so that the listening socket does not stay
  * readable for ever; and when even that fails we do not listen for a second.
  *
+ * When everybody comes back at once, those who are connected must not notice,
+ * and those who come must not be refused: some clients never try again then.
+ * So they are let in at a rate, and wait in the kernel's line before that.  Who
+ * finds no place there is not told either; TCP tries again by itself, after one
+ * second, three, and seven.
+ *
  * What is set on a listening socket is inherited by those that it accepts.
  *
  *-------------------------------------------------------------------------
@@ -28,11 +34,22 @@
 #include <unistd.h>
 
 #define MAX_LISTENERS		16
-#define BACKLOG				1024
+#define BACKLOG				4096	/* or net.core.somaxconn */
 #define ACCEPTS_A_TURN		64
 #define PAUSE_MS			1000
 
-/* That clients are turned away is said no more often than this. */
+/*
+ * A handshake costs up to 0.1 ms, most of it for the token's signature: at
+ * this rate, after a first burst, handshakes take at most a fifth of a core.
+ */
+#define ACCEPTS_A_SECOND	2000
+#define ACCEPT_BURST		500
+#define NS_PER_ACCEPT		(UINT64_C(1000000000) / ACCEPTS_A_SECOND)
+
+/* For so long it is full, before the next few are let in. */
+#define TURNSTILE_MS		20
+
+/* That clients wait, or are turned away, is said no more often than this. */
 #define COMPLAINT_MS		60000
 
 /* The kernel doubles this; it is all that a stalled reader can cost it. */
@@ -56,7 +73,9 @@ struct listeners
 	server	   *srv;
 	void		(*accepted) (server *srv, int fd);
 	int			spare;			/* a descriptor to give up */
-	uint64_t	next_complaint;
+	uint64_t	next_complaint;	/* of what is missing */
+	uint64_t	next_notice;	/* of a storm */
+	uint64_t	spent_until;	/* in ns: those so far use up the rate */
 	uv_timer_t	pause;
 	int			count;
 	listener	items[MAX_LISTENERS];
@@ -69,11 +88,12 @@ static int	open_host(struct listeners *l, const char *host, int *opened,
 static int	open_address(struct listeners *l, const struct addrinfo *address);
 static int	set_options(int fd, int family, bool shared);
 static void ready(uv_poll_t *poll, int status, int events);
+static bool may_accept(struct listeners *l);
 static bool accept_one(struct listeners *l, int listening);
 static bool drop_one(struct listeners *l, int listening);
 static bool accept_failed(struct listeners *l);
-static void complain(struct listeners *l, const char *line);
-static void pause_listening(struct listeners *l);
+static void complain(struct listeners *l, uint64_t *next, const char *line);
+static void pause_listening(struct listeners *l, unsigned milliseconds);
 static void resume_listening(uv_timer_t *timer);
 
 struct listeners *
@@ -263,12 +283,33 @@ static void
 ready(uv_poll_t *poll, int status, int events)
 {
 	listener   *item = poll->data;
+	struct listeners *l = item->owner;
 
 	(void) status;
 	(void) events;
 	for (int i = 0; i < ACCEPTS_A_TURN; i++)
-		if (!accept_one(item->owner, item->fd))
+	{
+		if (!may_accept(l))
+		{
+			complain(l, &l->next_notice,
+					 "more clients come than are let in at once, they wait");
+			pause_listening(l, TURNSTILE_MS);
 			break;
+		}
+		if (!accept_one(l, item->fd))
+			break;
+		l->spent_until += NS_PER_ACCEPT;
+	}
+}
+
+static bool
+may_accept(struct listeners *l)
+{
+	uint64_t	now = uv_hrtime();
+
+	if (l->spent_until < now)
+		l->spent_until = now;
+	return l->spent_until - now < ACCEPT_BURST * NS_PER_ACCEPT;
 }
 
 /* False: there is nobody left, or no way to take somebody in. */
@@ -304,7 +345,8 @@ drop_one(struct listeners *l, int listening)
 	if (fd >= 0)
 	{
 		close(fd);
-		complain(l, "no file descriptors are left, clients are turned away");
+		complain(l, &l->next_complaint,
+				 "no file descriptors are left, clients are turned away");
 	}
 	l->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
@@ -319,28 +361,31 @@ accept_failed(struct listeners *l)
 	if (errno == ECONNABORTED || errno == EINTR)
 		return true;
 	if (errno != EAGAIN)
-		pause_listening(l);
+	{
+		complain(l, &l->next_complaint,
+				 "could not accept connections for a while");
+		pause_listening(l, PAUSE_MS);
+	}
 	return false;
 }
 
 static void
-complain(struct listeners *l, const char *line)
+complain(struct listeners *l, uint64_t *next, const char *line)
 {
 	uint64_t	now = uv_now(&l->srv->loop);
 
-	if (now < l->next_complaint)
+	if (now < *next)
 		return;
-	l->next_complaint = now + COMPLAINT_MS;
+	*next = now + COMPLAINT_MS;
 	l->srv->ops.log(l->srv->arg, line);
 }
 
 static void
-pause_listening(struct listeners *l)
+pause_listening(struct listeners *l, unsigned milliseconds)
 {
-	complain(l, "could not accept connections for a while");
 	for (int i = 0; i < l->count; i++)
 		uv_poll_stop(&l->items[i].poll);
-	uv_timer_start(&l->pause, resume_listening, PAUSE_MS, 0);
+	uv_timer_start(&l->pause, resume_listening, milliseconds, 0);
 }
 
 static void

@@ -58,12 +58,13 @@ server_new(const server_config *config, const server_ops *ops, void *arg,
 		   char *error, size_t error_size)
 {
 	server	   *srv = calloc(1, sizeof(server));
-
 	char	   *addresses = strdup(config->addresses);
+	inflater   *inflater = inflater_new();
 
-	if (srv == NULL || addresses == NULL)
+	if (srv == NULL || addresses == NULL || inflater == NULL)
 	{
 		snprintf(error, error_size, "out of memory");
+		inflater_free(inflater);
 		free(addresses);
 		free(srv);
 		return NULL;
@@ -71,6 +72,7 @@ server_new(const server_config *config, const server_ops *ops, void *arg,
 
 	srv->config = *config;
 	srv->config.addresses = addresses;
+	srv->inflater = inflater;
 	srv->ops = *ops;
 	srv->arg = arg;
 	list_init(&srv->conns);
@@ -81,6 +83,7 @@ server_new(const server_config *config, const server_ops *ops, void *arg,
 	limit_files(srv);
 	if (!start_library(srv, error, error_size))
 	{
+		inflater_free(inflater);
 		free(addresses);
 		free(srv);
 		return NULL;
@@ -188,6 +191,7 @@ server_free(server *srv)
 	if (srv->context)
 		lws_context_destroy(srv->context);
 	uv_loop_close(&srv->loop);
+	inflater_free(srv->inflater);
 	free((char *) srv->config.addresses);
 	free(srv);
 }
@@ -196,6 +200,18 @@ void
 server_set_max_message(server *srv, size_t max_message)
 {
 	srv->config.max_message = max_message;
+}
+
+void
+server_set_compression(server *srv, bool compression)
+{
+	srv->config.compression = compression;
+}
+
+int
+server_window(const server_conn *conn)
+{
+	return conn->deflate.window;
 }
 
 int

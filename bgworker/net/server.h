@@ -92,13 +92,17 @@ typedef struct server_config
 	int			max_connections;
 	int			other_files;	/* descriptors that the process needs besides */
 	size_t		max_message;	/* bytes */
+	bool		compression;	/* for those who offer it */
 } server_config;
 
 /* NULL with a message in error: it cannot be made. */
 extern server *server_new(const server_config *config, const server_ops *ops,
 						  void *arg, char *error, size_t error_size);
 extern void server_free(server *srv);
+
+/* For connections that come from now on. */
 extern void server_set_max_message(server *srv, size_t max_message);
+extern void server_set_compression(server *srv, bool compression);
 
 /* 0, or an errno with a message in error; may be tried again. */
 extern int	server_listen(server *srv, char *error, size_t error_size);
@@ -107,6 +111,12 @@ extern int	server_fd(const server *srv);
 extern int	server_timeout(server *srv);	/* milliseconds, -1: none */
 extern void server_run(server *srv);
 extern size_t server_connections(const server *srv);
+
+/*
+ * Does the client take compressed frames (RFC 7692)?  The bits of its window,
+ * which all that such a frame stands for must fit in; 0: it does not.
+ */
+extern int	server_window(const server_conn *conn);
 
 /*
  * May be called from within the callbacks, too: they take effect in the next

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * websocket.c
- *	  RFC 6455 as bytes.
+ *	  RFC 6455 and 7692 as bytes.
  *
  * libwebsockets has a decoder of its own.  It takes frames that are not
  * masked and does not tell, knows no limit to a message, drops a connection
@@ -13,6 +13,9 @@
  * one piece is handed on where it lies, without a copy; only one that is split
  * is collected, and never more of it than max_message: a frame is refused when
  * its head is read, before any of its payload is kept.
+ *
+ * A compressed message is collected as it came, and inflated when it is
+ * complete: so what a connection keeps is bounded by what was sent to it.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,6 +31,7 @@
 
 #define FINAL		0x80
 #define RESERVED	0x70
+#define COMPRESSED	0x40
 #define OPCODE		0x0f
 #define MASKED		0x80
 #define LENGTH		0x7f
@@ -51,7 +55,9 @@ static bool take_head(ws_decoder *d, uint8_t **data, size_t *len);
 static size_t head_size(const ws_decoder *d);
 static size_t length_size(const ws_decoder *d);
 static int	begin_frame(ws_decoder *d);
+static uint8_t allowed_bits(const ws_decoder *d);
 static bool take_length(ws_decoder *d);
+static size_t most_to_keep(const ws_decoder *d);
 static ws_event take_payload(ws_decoder *d, uint8_t **data, size_t *len,
 							 ws_item *item);
 static ws_event take_control(ws_decoder *d, const uint8_t *data, size_t len,
@@ -59,6 +65,7 @@ static ws_event take_control(ws_decoder *d, const uint8_t *data, size_t len,
 static ws_event take_close(ws_decoder *d, ws_item *item);
 static ws_event take_data(ws_decoder *d, const uint8_t *data, size_t len,
 						  ws_item *item);
+static ws_event unpack(ws_decoder *d, ws_item *item);
 static bool collect(ws_decoder *d, const uint8_t *data, size_t len);
 static void drop_message(ws_decoder *d);
 static bool utf8_feed(ws_utf8 *state, const uint8_t *data, size_t len);
@@ -84,10 +91,11 @@ ws_accept_key(const char *key, char accept[WS_ACCEPT_SIZE])
 }
 
 void
-ws_decoder_init(ws_decoder *d, size_t max_message)
+ws_decoder_init(ws_decoder *d, size_t max_message, inflater *inflater)
 {
 	memset(d, 0, sizeof(*d));
 	d->max_message = max_message;
+	d->inflater = inflater;
 }
 
 void
@@ -174,8 +182,9 @@ begin_frame(ws_decoder *d)
 	d->final = (d->head[0] & FINAL) != 0;
 	d->opcode = d->head[0] & OPCODE;
 
-	/* 5.1: a client masks every frame.  No extension was negotiated. */
-	if (!(d->head[1] & MASKED) || (d->head[0] & RESERVED) || !take_length(d))
+	/* 5.1: a client masks every frame. */
+	if (!(d->head[1] & MASKED) ||
+		(d->head[0] & RESERVED & ~allowed_bits(d)) || !take_length(d))
 		return WS_CLOSE_PROTOCOL;
 
 	switch (d->opcode)
@@ -185,6 +194,7 @@ begin_frame(ws_decoder *d)
 			if (d->message_opcode != 0)
 				return WS_CLOSE_PROTOCOL;
 			d->message_opcode = d->opcode;
+			d->compressed = (d->head[0] & COMPRESSED) != 0;
 			break;
 		case OP_CONTINUATION:
 			if (d->message_opcode == 0)
@@ -202,12 +212,27 @@ begin_frame(ws_decoder *d)
 	}
 
 	if (!is_control(d->opcode) &&
-		d->remaining > d->max_message - d->message_len)
+		d->remaining > most_to_keep(d) - d->message_len)
 		return WS_CLOSE_TOO_BIG;
 
 	d->mask_at = 0;
 	d->in_payload = true;
 	return 0;
+}
+
+/* The first frame of a message says that it is compressed (RFC 7692, 6). */
+static uint8_t
+allowed_bits(const ws_decoder *d)
+{
+	return d->inflater != NULL &&
+		(d->opcode == OP_TEXT || d->opcode == OP_BINARY) ? COMPRESSED : 0;
+}
+
+/* What does not shrink may grow a little. */
+static size_t
+most_to_keep(const ws_decoder *d)
+{
+	return d->max_message + (d->compressed ? d->max_message / 8 + 64 : 0);
 }
 
 /* The payload's length; false when it is not in its shortest form. */
@@ -304,7 +329,7 @@ take_data(ws_decoder *d, const uint8_t *data, size_t len, ws_item *item)
 {
 	bool		last = d->final && d->remaining == 0;
 
-	if (d->message_opcode == OP_TEXT &&
+	if (d->message_opcode == OP_TEXT && !d->compressed &&
 		(!utf8_feed(&d->utf8, data, len) || (last && d->utf8.missing > 0)))
 	{
 		item->code = WS_CLOSE_BAD_DATA;
@@ -331,7 +356,28 @@ take_data(ws_decoder *d, const uint8_t *data, size_t len, ws_item *item)
 
 	item->binary = d->message_opcode == OP_BINARY;
 	d->message_opcode = 0;
-	return WS_MESSAGE;
+	return d->compressed ? unpack(d, item) : WS_MESSAGE;
+}
+
+/* A complete message that is compressed; its text is looked at only now. */
+static ws_event
+unpack(ws_decoder *d, ws_item *item)
+{
+	static const int codes[] = {
+		[INFLATE_OK] = 0,
+		[INFLATE_BAD_DATA] = WS_CLOSE_BAD_DATA,
+		[INFLATE_TOO_BIG] = WS_CLOSE_TOO_BIG,
+		[INFLATE_NO_MEMORY] = WS_CLOSE_INTERNAL
+	};
+
+	item->code = codes[inflater_run(d->inflater, (const uint8_t *) item->data,
+									item->len, d->max_message,
+									&item->data, &item->len)];
+	if (item->code == 0 && !item->binary &&
+		(!utf8_feed(&d->utf8, (const uint8_t *) item->data, item->len) ||
+		 d->utf8.missing > 0))
+		item->code = WS_CLOSE_BAD_DATA;
+	return item->code == 0 ? WS_MESSAGE : WS_ERROR;
 }
 
 /* Keep a piece of a message; begin_frame() has checked the sum. */
@@ -348,8 +394,8 @@ collect(ws_decoder *d, const uint8_t *data, size_t len)
 		size_t		size = need * 2;
 		char	   *message;
 
-		if (size > d->max_message)
-			size = d->max_message;
+		if (size > most_to_keep(d))
+			size = most_to_keep(d);
 		message = realloc(d->message, size);
 		if (message == NULL)
 			return false;

@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * websocket.h
- *	  RFC 6455 as bytes: the accept key, the decoder of what a client sends,
- *	  and the control frames that a server sends.
+ *	  RFC 6455 and 7692 as bytes: the accept key, the decoder of what a client
+ *	  sends, and the control frames that a server sends.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,6 +16,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "inflater.h"
 
 #define WS_ACCEPT_SIZE		29	/* base64 of a SHA-1, and a terminator */
 #define WS_MAX_CONTROL		125
@@ -41,7 +43,8 @@ typedef struct ws_utf8
 typedef struct ws_decoder
 {
 	size_t		max_message;
-	char	   *message;		/* pieces of a message so far */
+	inflater   *inflater;		/* shared; NULL: no compression was agreed on */
+	char	   *message;		/* pieces of a message so far, as they came */
 	size_t		message_len;
 	size_t		message_size;
 	uint64_t	remaining;		/* of the frame's payload */
@@ -49,6 +52,7 @@ typedef struct ws_decoder
 	uint8_t		head_len;		/* bytes of it that have come */
 	bool		in_payload;
 	bool		final;
+	bool		compressed;		/* the message under way is */
 	uint8_t		opcode;			/* of the frame */
 	uint8_t		message_opcode; /* of the message under way, 0: none */
 	uint8_t		mask_at;
@@ -79,7 +83,9 @@ typedef struct ws_item
 /* key is the Sec-WebSocket-Key; false: it is not 16 bytes in base64. */
 extern bool ws_accept_key(const char *key, char accept[WS_ACCEPT_SIZE]);
 
-extern void ws_decoder_init(ws_decoder *d, size_t max_message);
+/* With an inflater, what the client has compressed is understood, too. */
+extern void ws_decoder_init(ws_decoder *d, size_t max_message,
+							inflater *inflater);
 extern void ws_decoder_free(ws_decoder *d);
 
 /* Is a message or a frame under way? */

@@ -9,6 +9,10 @@
  * Broadcast and presence are not in the tables: they get half of the queue,
  * and before a reader is cut, what waits of them is dropped.
  *
+ * Many readers that are a little behind may take more memory than one that is
+ * far behind.  So there is a limit for all of them together, too; those who
+ * are furthest behind go first.
+ *
  *-------------------------------------------------------------------------
  */
 #include <stdlib.h>
@@ -22,6 +26,9 @@
  */
 #define REFUSAL_DELAY		1	/* seconds, at least */
 #define REFUSAL_MAX			100 /* a connection; further ones get none */
+
+/* All connections together may have as much unsent as so many alone. */
+#define TOTAL_QUEUES		256
 
 typedef struct refusal
 {
@@ -62,6 +69,59 @@ evict(hub_conn *conn)
 		attendance_missed(list_entry(channel, in_conn, node));
 }
 
+static void
+cut_slow(hub_conn *conn)
+{
+	conn->hub->stats.slow_readers++;
+	conn_cut(conn, HUB_CLOSE_TRY_LATER, "reader too slow");
+}
+
+/* Cut whoever has at least half as much unsent as the slowest reader. */
+static void
+cut_slowest(hub *h)
+{
+	size_t		most = 0;
+
+	list_foreach(node, &h->conns)
+	{
+		hub_conn   *conn = list_entry(hub_conn, link, node);
+
+		if (queue_bytes(&conn->queue) > most)
+			most = queue_bytes(&conn->queue);
+	}
+	list_foreach_safe(node, &h->conns)
+	{
+		hub_conn   *conn = list_entry(hub_conn, link, node);
+
+		if (queue_bytes(&conn->queue) <= most / 2)
+			continue;
+		h->ops.drain(h->arg, conn);
+		if (queue_bytes(&conn->queue) > most / 2)
+			cut_slow(conn);
+	}
+}
+
+/*
+ * Keep within the limit of all queues.  When that does not help, since what
+ * is cut shares its frames with others, it is tried again when it got worse,
+ * and not with every frame.
+ */
+static void
+relieve(hub *h)
+{
+	size_t		most = TOTAL_QUEUES * h->config.max_queue_bytes;
+
+	if (queue_memory <= most)
+	{
+		h->relief_at = most;
+		return;
+	}
+	if (queue_memory <= h->relief_at)
+		return;
+	cut_slowest(h);
+	h->relief_at = queue_memory > most ? queue_memory + most / 16 : most;
+}
+
 /*
  * Queue a frame; NULL stands for one that there was no memory for.  False:
  * the connection was cut for it, or the frame is ephemeral and was dropped.
@@ -74,6 +134,8 @@ conn_push(hub_conn *conn, frame *f, const channel *owner)
 
 	if (conn->cut)
 		return false;
+	if (f != NULL)
+		f = packer_choose(h->packer, f, conn->window);
 	if (overflows(conn, f))
 		h->ops.drain(h->arg, conn);
 	if (overflows(conn, f) && f->ephemeral)
@@ -85,10 +147,12 @@ conn_push(hub_conn *conn, frame *f, const channel *owner)
 		evict(conn);
 	if (overflows(conn, f))
 	{
-		h->stats.slow_readers++;
-		conn_cut(conn, HUB_CLOSE_TRY_LATER, "reader too slow");
+		cut_slow(conn);
 		return false;
 	}
+	relieve(h);
+	if (conn->cut)
+		return false;
 	was_empty = queue_bytes(&conn->queue) == 0;
 	if (f == NULL || !queue_push(&conn->queue, f, owner))
 	{
@@ -319,6 +383,12 @@ hub_conn_receive(hub_conn *conn, bool binary, const char *data, size_t len,
 		message_free(&m);
 	}
 	hub_reap(h);
+}
+
+void
+hub_conn_set_window(hub_conn *conn, int bits)
+{
+	conn->window = (uint8_t) bits;
 }
 
 void *

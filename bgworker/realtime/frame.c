@@ -13,9 +13,12 @@
 #define FRAME_FIN_TEXT		0x81
 #define FRAME_FIN_BINARY	0x82
 #define FRAME_FIN_PING		0x89
+#define FRAME_COMPRESSED	0x40	/* RFC 7692, 6 */
 #define FRAME_LEN_16		126
 #define FRAME_LEN_64		127
 #define FRAME_MAX_HEADER	10
+
+size_t		queue_memory = 0;
 
 static size_t
 frame_header(uint8_t *header, uint8_t opcode, size_t len)
@@ -51,11 +54,14 @@ frame_new(uint8_t opcode, const frame_part *parts, int nparts)
 	f = malloc(sizeof(frame) + at + len);
 	if (f == NULL)
 		return NULL;
+	queue_memory += sizeof(frame) + at + len;
 	f->refs = 1;
 	f->ephemeral = false;
 	f->len = (uint32_t) (at + len);
 	memset(f->room, 0, sizeof(f->room));
 	f->seq = 0;
+	f->packed = NULL;
+	f->incompressible = false;
 	memcpy(f->bytes, header, at);
 	for (int i = 0; i < nparts; i++)
 	{
@@ -91,6 +97,26 @@ frame_ping(const void *payload, size_t len)
 }
 
 frame *
+frame_packed(const frame *f, const frame_part *payload)
+{
+	frame	   *packed = frame_new(f->bytes[0] | FRAME_COMPRESSED, payload, 1);
+
+	if (packed == NULL)
+		return NULL;
+	packed->incompressible = true;
+	packed->ephemeral = f->ephemeral;
+	packed->seq = f->seq;
+	memcpy(packed->room, f->room, sizeof(f->room));
+	return packed;
+}
+
+size_t
+frame_header_size(const frame *f)
+{
+	return f->bytes[1] < FRAME_LEN_16 ? 2 : f->bytes[1] == FRAME_LEN_16 ? 4 : 10;
+}
+
+frame *
 frame_ref(frame *f)
 {
 	f->refs++;
@@ -100,6 +126,9 @@ frame_ref(frame *f)
 void
 frame_unref(frame *f)
 {
-	if (f != NULL && --f->refs == 0)
-		free(f);
+	if (f == NULL || --f->refs > 0)
+		return;
+	frame_unref(f->packed);
+	queue_memory -= sizeof(frame) + f->len;
+	free(f);
 }

@@ -69,7 +69,8 @@ hub_new(const hub_config *config, const hub_ops *ops, void *arg)
 	list_init(&h->changed);
 	hub_set_config(h, config);
 	h->route = route_new();
-	if (h->route == NULL || !hub_init_maps(h))
+	h->packer = packer_new();
+	if (h->route == NULL || h->packer == NULL || !hub_init_maps(h))
 	{
 		hub_free(h);
 		return NULL;
@@ -97,6 +98,7 @@ hub_free(hub *h)
 		table_free(h->tables[i]);
 	route_free(h->route);
 	free(h->receipts);
+	packer_free(h->packer);
 	map_free(&h->users);
 	map_free(&h->rooms);
 	map_free(&h->seats);

@@ -144,6 +144,12 @@ extern hub_conn *hub_conn_open(hub *h, void *socket, int vsn /* 1 or 2 */ ,
 							   int64_t now);
 extern bool hub_token_revoked(hub *h, const token_claims *claims);
 extern void hub_conn_close(hub_conn *conn); /* frees it */
+
+/*
+ * The client takes compressed frames (RFC 7692), when what they stand for fits
+ * in a window of so many bits; 0, as at first: it does not.
+ */
+extern void hub_conn_set_window(hub_conn *conn, int bits);
 extern void hub_conn_receive(hub_conn *conn, bool binary, const char *data,
 							 size_t len, int64_t now);
 extern void hub_conn_pong(hub_conn *conn, const char *data, size_t len,

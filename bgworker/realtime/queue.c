@@ -35,8 +35,10 @@ queue_init(queue *q)
 static void
 queue_free_ring(queue *q)
 {
-	if (q->entries != q->own)
-		free(q->entries);
+	if (q->entries == q->own)
+		return;
+	queue_memory -= q->size * sizeof(queue_entry);
+	free(q->entries);
 }
 
 void
@@ -61,6 +63,7 @@ queue_grow(queue *q)
 		return false;
 	for (uint32_t i = 0; i < q->count; i++)
 		entries[i] = *queue_entry_at(q, i);
+	queue_memory += size * sizeof(queue_entry);
 	queue_free_ring(q);
 	q->entries = entries;
 	q->size = size;

@@ -8,6 +8,9 @@
  * masked, so one encoding serves every receiver and several can be written
  * in one go.  Frames are immutable once made and counted by reference.
  *
+ * A frame may have a twin that says the same in fewer bytes, for all who take
+ * compressed frames (packer.h); it lives as long as either is needed.
+ *
  *-------------------------------------------------------------------------
  */
 #ifndef REALTIME_QUEUE_H
@@ -19,13 +22,18 @@
 
 #define QUEUE_ROOM_SIZE	16
 
+/* Bytes that all frames and rings take now; not for others to change. */
+extern size_t queue_memory;
+
 typedef struct frame
 {
 	uint32_t	refs;
 	uint32_t	len;
 	uint8_t		room[QUEUE_ROOM_SIZE];	/* what it speaks of; zero: nothing */
 	int64_t		seq;			/* message of the room, or 0 */
+	struct frame *packed;		/* the twin */
 	bool		ephemeral;		/* may be left out under pressure */
+	bool		incompressible; /* there is no twin that is smaller */
 	uint8_t		bytes[];
 } frame;
 
@@ -43,6 +51,13 @@ extern frame *frame_text(const char *payload, size_t len);
 extern frame *frame_parts(const frame_part *parts, int nparts);
 extern frame *frame_binary(const frame_part *parts, int nparts);
 extern frame *frame_ping(const void *payload, size_t len);
+
+/* What f says, compressed to this payload; NULL: no memory. */
+extern frame *frame_packed(const frame *f, const frame_part *payload);
+
+/* Where a frame's payload begins. */
+extern size_t frame_header_size(const frame *f);
+
 extern frame *frame_ref(frame *f);
 extern void frame_unref(frame *f);	/* NULL is fine */
 

@@ -37,6 +37,7 @@
 #include "list.h"
 #include "map.h"
 #include "message.h"
+#include "packer.h"
 #include "signals.h"
 #include "table.h"
 #include "wheel.h"
@@ -266,6 +267,7 @@ struct hub_conn
 	int			vsn;
 	bool		cut;
 	bool		revoked;		/* its token was */
+	uint8_t		window;			/* for compressed frames, or 0 */
 	queue		queue;
 	acks		acks;
 	list_node	link;			/* hub.conns, or hub.cut */
@@ -305,6 +307,7 @@ struct hub
 	uint64_t	position;		/* commit of the last one that is routed */
 	table	   *tables[EVENT_TABLES];
 	list		conns;
+	size_t		relief_at;		/* of queue_memory; see conn.c */
 	list		cut;			/* connections that hub_reap() ends */
 	list		closed;			/* ended, not yet closed by the shell */
 	list		waiting;		/* channels, until the stream is live */
@@ -321,6 +324,7 @@ struct hub
 	uint64_t	next_ticket;
 	uint64_t	next_channel;
 	struct route *route;
+	packer	   *packer;
 
 	/* Signals that wait to be taken by the shell; signals.c. */
 	list		outbox;

@@ -73,13 +73,13 @@ digest(uint64_t sum, ws_event event, const ws_item *item)
 }
 
 static uint64_t
-decode(const uint8_t *data, size_t size, size_t piece)
+decode(const uint8_t *data, size_t size, size_t piece, inflater *in)
 {
 	uint64_t	sum = UINT64_C(0xcbf29ce484222325);
 	ws_event	event = WS_MORE;
 	ws_decoder	d;
 
-	ws_decoder_init(&d, MAX_MESSAGE);
+	ws_decoder_init(&d, MAX_MESSAGE, in);
 	for (size_t at = 0; at < size && event != WS_ERROR; at += piece)
 	{
 		size_t		len = size - at < piece ? size - at : piece;
@@ -96,7 +96,7 @@ decode(const uint8_t *data, size_t size, size_t piece)
 				break;
 		}
 		expect(event == WS_ERROR || len == 0);
-		expect(d.message_size <= MAX_MESSAGE);
+		expect(d.message_size <= MAX_MESSAGE + (in ? MAX_MESSAGE / 4 : 0));
 		free(copy);
 	}
 	if (event != WS_ERROR)
@@ -108,9 +108,17 @@ decode(const uint8_t *data, size_t size, size_t piece)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static inflater *in;
+
+	if (in == NULL)
+		in = inflater_new();
 	if (size < 2)
 		return 0;
-	expect(decode(data + 1, size - 1, size) ==
-		   decode(data + 1, size - 1, (size_t) data[0] + 1));
+
+	/* With compression and without; one inflater serves all. */
+	for (int i = 0; i < 2; i++)
+		expect(decode(data + 1, size - 1, size, i ? in : NULL) ==
+			   decode(data + 1, size - 1, (size_t) data[0] + 1,
+					  i ? in : NULL));
 	return 0;
 }

@@ -240,6 +240,12 @@ my %attacks = (
 
 			$self->pour($ws, "\xc1\x85mask" . 'x' x 5);
 		}
+		foreach my $size (100, 16384, 16385, 10000000)
+		{
+			$self->open(headers => {
+					'Sec-WebSocket-Extensions' => 'permessage-deflate' })
+			  ->send_compressed(' ' x $size);
+		}
 	},
 	'requests' => sub {
 		my ($self) = @_;

@@ -25,6 +25,7 @@ use warnings;
 
 use Carp;
 use Digest::SHA qw(hmac_sha256 sha1);
+use Compress::Raw::Zlib;
 use Encode qw(decode encode_utf8);
 use IO::Select;
 use IO::Socket::IP;
@@ -154,6 +155,30 @@ sub send_bytes
 	return 1;
 }
 
+# A text, compressed as RFC 7692 has it.
+sub send_compressed
+{
+	my ($self, $text) = @_;
+	my ($deflate) = Compress::Raw::Zlib::Deflate->new(
+		WindowBits => -MAX_WBITS, AppendOutput => 1);
+	my $out = '';
+
+	$deflate->deflate($text, $out);
+	$deflate->flush($out, Z_SYNC_FLUSH);
+	return $self->send_frame(0x41, substr $out, 0, -4);
+}
+
+sub inflated
+{
+	my ($payload) = @_;
+	my ($inflate) = Compress::Raw::Zlib::Inflate->new(
+		WindowBits => -MAX_WBITS, AppendOutput => 1);
+	my $out = '';
+
+	$inflate->inflate($payload . "\0\0\xff\xff", $out);
+	return $out;
+}
+
 # A frame: opcode, payload, and whether it ends its message.
 sub send_frame
 {
@@ -182,6 +207,7 @@ sub frame
 sub half_close { shutdown $_[0]{socket}, SHUT_WR }
 
 # The next frame, as (opcode, payload); an empty list when the peer is gone.
+# Those that came compressed are counted.
 sub read_frame
 {
 	my ($self) = @_;
@@ -198,7 +224,14 @@ sub read_frame
 			return length $self->{input} >= $head + $len;
 		}) or return;
 	substr($self->{input}, 0, $head, '');
-	return ($opcode & 0xf, substr($self->{input}, 0, $len, ''));
+	my $payload = substr $self->{input}, 0, $len, '';
+
+	if ($opcode & 0x40)
+	{
+		$self->{compressed}++;
+		$payload = inflated($payload);
+	}
+	return ($opcode & 0xf, $payload);
 }
 
 # The code with which the peer closes, or undef when it just goes.

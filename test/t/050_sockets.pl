@@ -65,8 +65,8 @@ foreach my $case (
 	[ 'a key in a header', token => undef, headers => { 'x-api-key' => $good } ],
 	[ 'a bearer token', token => undef,
 		headers => { Authorization => "Bearer $good" } ],
-	[ 'compression offered', headers =>
-		  { 'Sec-WebSocket-Extensions' => 'permessage-deflate' } ])
+	[ 'an unknown extension', headers =>
+		  { 'Sec-WebSocket-Extensions' => 'x-webkit-deflate-frame' } ])
 {
 	my ($name, %args) = @$case;
 	my $ws = $node->connect($ana, %args);
@@ -75,6 +75,48 @@ foreach my $case (
 	unlike($ws->{head}, qr/Sec-WebSocket-(Extensions|Protocol)/,
 		'... and nothing is negotiated');
 }
+
+# Compression
+
+my %offer = (headers => { 'Sec-WebSocket-Extensions' => 'permessage-deflate' });
+my $packed = $node->subscribe($ana, %offer);
+my $text = join ' ', map { "word$_" } 1 .. 500;
+
+like($packed->{head}, qr/^Sec-WebSocket-Extensions: permessage-deflate;/m,
+	'compression is agreed on');
+$node->say($talk, $ben, $text);
+is($packed->next_event('postgres_changes')->{data}{record}{content}, $text,
+	'... a large message arrives');
+is($packed->{compressed}, 1, '... compressed');
+is($packed->heartbeat, 'ok', '... a small answer, too');
+is($packed->{compressed}, 1, '... as it is');
+$packed->send_compressed('[null,"9","phoenix","heartbeat",{}]');
+is($packed->reply('9')->{status}, 'ok', 'what a client compresses is understood');
+
+foreach my $case (
+	[ 'a bomb', 1009, ' ' x 3000000 ],
+	[ 'what cannot be inflated', 1007, undef ])
+{
+	my ($name, $code, $message) = @$case;
+	my $ws = $node->connect($ana, %offer);
+
+	defined $message
+	  ? $ws->send_compressed($message)
+	  : $ws->send_frame(0x41, 'not compressed');
+	is($ws->close_code, $code, "$name: closed with $code");
+}
+is($packed->heartbeat, 'ok', '... and nobody else is');
+
+$node->append_conf('postgresql.conf', 'openhr_msg.compression = off');
+$node->reload;
+$node->wait_until(
+	sub {
+		$node->connect($ana, %offer)->{head} !~ /Sec-WebSocket-Extensions/;
+	},
+	'compression is off');
+$packed->send_compressed('[null,"10","phoenix","heartbeat",{}]');
+is($packed->reply('10')->{status}, 'ok',
+	'what was agreed on before it was switched off stays');
 
 # The whole way
 

@@ -41,6 +41,14 @@ join(world *w, int user)
 	return join_filtered(w, user, rooms, 2, NULL);
 }
 
+/* One that follows the messages of room 2 by name. */
+static hub_conn *
+join_pinned(world *w, int user)
+{
+	return join_filtered(w, user, NULL, 0, "conversation_id=eq."
+						 "00000000-0000-0000-0000-000000000002");
+}
+
 static void
 say(world *w, int room, int sender, int64_t seq)
 {
@@ -254,6 +262,7 @@ dropped(void)
 {
 	world	   *w = world_new();
 	hub_conn   *c = join(w, 1);
+	hub_conn   *pinned;
 	uint64_t	number;
 
 	say(w, 1, 2, 1);
@@ -268,7 +277,16 @@ dropped(void)
 	world_commit_one(w, event_participant(EVENT_DELETE, 1, 1));
 	pong(w, c, number);
 	expect_receipts(w, "", "who is removed has no receipts");
+	pinned = join_pinned(w, 1);
 	say(w, 2, 2, 2);
+	world_wait(w, 1);
+	number = read_ping(w, pinned);
+	world_commit_one(w, event_participant(EVENT_DELETE, 2, 1));
+	pong(w, pinned, number);
+	expect_receipts(w, "", "not even when his channel is of that room");
+	world_commit_one(w, event_participant(EVENT_INSERT, 2, 1));
+	acknowledge(w, c);
+	say(w, 2, 2, 3);
 	world_send(w, c, "[\"1\",\"2\",\"realtime:all\",\"phx_leave\",{}]");
 	acknowledge(w, c);
 	expect_receipts(w, "", "who leaves does not get what waited");
@@ -289,7 +307,17 @@ large_rooms(void)
 	hub_conn_close(conns[50]);
 	say(w, 1, 99, 2);
 	check(acknowledge(w, conns[0]), "one of 50 has");
-	expect_receipts(w, "1 1 2 2", "... of what was sent meanwhile");
+	expect_receipts(w, "1 1 2 2", "... of what was sent since");
+	conns[50] = join(w, 51);
+	say(w, 1, 99, 3);
+	check(!acknowledge(w, conns[0]), "somebody joins");
+	world_commit_one(w, event_participant(EVENT_DELETE, 1, 51));
+	say(w, 1, 99, 4);
+	check(acknowledge(w, conns[0]), "somebody is removed");
+	world_commit_one(w, event_participant(EVENT_INSERT, 1, 51));
+	say(w, 1, 99, 5);
+	acknowledge(w, conns[0]);
+	expect_receipts(w, "1 1 4 4", "... and taken in again");
 	world_free(w);
 }
 

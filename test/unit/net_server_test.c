@@ -295,6 +295,25 @@ test_limits(void)
 	close(fds[0]);
 }
 
+/*
+ * Many clients at once: those that come after them wait until they are let in,
+ * 500 at once and then 2,000 a second, and are served.
+ */
+static void
+test_storm(void)
+{
+	double		start = seconds();
+	int			fd;
+
+	for (int n = 0; n < 1500; n++)
+		close(dial());
+	fd = join();
+	check(seconds() - start > 0.45, "a storm is let in at a rate: %.2f s",
+		  seconds() - start);
+	check(echoes(fd, "served"), "who comes after it is served");
+	close(fd);
+}
+
 /* The process has descriptors for five more sockets at most. */
 static void
 test_files(void)
@@ -357,6 +376,7 @@ main(void)
 	test_deadlines();
 	test_idlers();
 	test_limits();
+	test_storm();
 	test_files();
 	test_shutdown();
 	return check_done();

@@ -45,6 +45,8 @@ static int	port;
 static size_t max_message = MAX_MESSAGE;
 
 static size_t max_body = 1024 * 1024;
+/* Is compression agreed on with those who offer it?  Likewise. */
+static bool compression = true;
 
 /* The test cannot go on. */
 static void __attribute__((format(printf, 1, 2), noreturn))
@@ -351,7 +353,7 @@ serve(int ready)
 	server_config config = {
 		.addresses = "localhost",.port = port,
 		.max_connections = MAX_CONNECTIONS,.other_files = 100,
-		.max_message = max_message
+		.max_message = max_message,.compression = compression
 	};
 	char		error[256] = "";
 	int			err;

@@ -29,6 +29,7 @@ typedef struct test_case
 #define VERSION		"Sec-WebSocket-Version: 13\r\n"
 #define REST		UP CONNECTION THE_KEY VERSION
 #define GOOD		LINE("/websocket") HOST REST
+#define EXTENSIONS	"Sec-WebSocket-Extensions: "
 
 #define SWITCHED	"101", "Sec-WebSocket-Accept: " ACCEPT "\r\n"
 #define BAD			"400", "{\"error\":\"request cannot be understood\"}"
@@ -66,9 +67,11 @@ static const test_case cases[] = {
 	GOOD "Content-Length: 0\r\n\r\n"},
 	{"1.9", "subprotocols: none is chosen", SWITCHED,
 	GOOD "Sec-WebSocket-Protocol: chat, superchat\r\n\r\n"},
-	{"9.1", "extensions: none is taken", SWITCHED,
-		GOOD "Sec-WebSocket-Extensions: permessage-deflate;"
-	" client_max_window_bits, x-odd; a=\"b\"\r\n\r\n"},
+	{"9.1", "extensions that are unknown", SWITCHED,
+		GOOD EXTENSIONS "x-webkit-deflate-frame, x-odd; a=\"b\"; c"
+	"\r\n\r\n"},
+	{"9.1", "... an empty list of them", SWITCHED,
+	GOOD EXTENSIONS " , \r\n\r\n"},
 	{"9110 5.5", "a header of any bytes", SWITCHED,
 	GOOD "X-Odd: \xff\xfe\xe2\x82\r\n\r\n"},
 	{"9112 3.2", "an empty host", SWITCHED,
@@ -94,6 +97,8 @@ static const test_case cases[] = {
 	"Sec-WebSocket-Key: dGhl=HNhbXBsZSBub25jZQ==\r\n" VERSION "\r\n"},
 	{"11.3.1", "two keys", NO_HANDSHAKE, GOOD THE_KEY "\r\n"},
 	{"11.3.5", "two versions", NO_HANDSHAKE, GOOD VERSION "\r\n"},
+	{"9.1", "extensions that are no list", NO_HANDSHAKE,
+	GOOD EXTENSIONS "permessage-deflate; =\r\n\r\n"},
 	{"4.4", "no version", OLD,
 	LINE("/websocket") HOST UP CONNECTION THE_KEY "\r\n"},
 	{"4.4", "version 8", OLD,
@@ -243,6 +248,29 @@ run(const test_case *c)
 	close(fd);
 }
 
+/* What is agreed on is in the answer; rfc7692_test.c has the rest. */
+static void
+run_compressed(void)
+{
+	static const char request[] = GOOD EXTENSIONS "x-odd\r\n"
+		EXTENSIONS "permessage-deflate; server_max_window_bits=10\r\n\r\n";
+	static const char compressed[] = "\xf2\x48\xcd\xc9\xc9\x07";
+	char		head[1024];
+	int			fd = dial();
+
+	say(fd, request, strlen(request));
+	hear_head(fd, head, sizeof(head));
+	check(strstr(head, "\r\nSec-WebSocket-Extensions: permessage-deflate;"
+				 " server_no_context_takeover; client_no_context_takeover;"
+				 " server_max_window_bits=10\r\n\r\n") != NULL,
+		  "(7692 7.1.2.1) compression is agreed on");
+
+	/* With a zero byte, which belongs to it. */
+	frame(fd, 0xc1, compressed, sizeof(compressed));
+	check(receives(fd, 0x81, "Hello"), "... and understood");
+	close(fd);
+}
+
 /* A request with a header of so many bytes, and with so many headers. */
 static void
 run_sized(const char *name, size_t size, int headers, const char *status,
@@ -299,6 +327,7 @@ main(void)
 	run_sized("one byte more", HTTP_MAX_HEAD + 1, 0, TOO_LARGE);
 	run_sized("100 headers", 2000, HTTP_MAX_HEADERS - 2, NOT_FOUND);
 	run_sized("101 headers", 2000, HTTP_MAX_HEADERS - 1, TOO_LARGE);
+	run_compressed();
 	run_endless();
 	run_with_zero();
 	stop();
