@@ -31,6 +31,7 @@
 #include "gateway_events.h"
 #include "gateway_http.h"
 #include "gateway_receipts.h"
+#include "gateway_rules.h"
 
 #include "postgres.h"
 
@@ -42,12 +43,10 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
-#include "utils/varlena.h"
 #include "utils/wait_event.h"
 
 #include "compat.h"
 #include "gateway_calls.h"
-#include "keys.h"
 #include "refusals.h"
 #include "worker.h"
 
@@ -66,8 +65,7 @@
 static server *srv;
 static hub *rooms;
 static WaitEventSet *events;
-static admission_rules rules;
-static token_keys *keys = NULL;
+static const admission_rules *rules;
 
 /* The time of this turn, and of what is to be done later. */
 static TimestampTz now;
@@ -100,9 +98,6 @@ static void leave(int code, Datum arg);
 static void read_clock(void);
 static int64 unix_time(void);
 static void take_settings(void);
-static token_keys *no_keys(void);
-static void take_keys(void);
-static void take_origins(void);
 static void look_around(void);
 static void start_over(const char *reason);
 static void ask_for_tables(void);
@@ -296,90 +291,14 @@ take_settings(void)
 		.public_channels = msg_public_channels,
 		.receipts = msg_delivery_receipts,
 	};
-	token_keys *old_keys = keys;
 
-	take_keys();
-	take_origins();
-	config.keys = rules.keys = keys;
+	rules = msg_rules_read();
+	config.keys = rules->keys;
 	hub_set_config(rooms, &config);
 	server_set_max_message(srv, msg_max_message_bytes);
-	msg_http_set(rooms, &rules, msg_max_message_bytes);
+	msg_http_set(rooms, rules, msg_max_message_bytes);
 	server_set_compression(srv, msg_compression);
-	if (keys != old_keys)
-		token_keys_free(old_keys);
-}
-
-/* Keys that refuse every token. */
-static token_keys *
-no_keys(void)
-{
-	token_config nothing = {0};
-	char		error[NOTE_SIZE];
-	token_keys *none = token_keys_new(&nothing, error, sizeof(error));
-
-	if (none == NULL)
-		ereport(ERROR,
-				errcode(ERRCODE_OUT_OF_MEMORY),
-				errmsg("%s", error));
-	return none;
-}
-
-/* Keys that are no good leave the old ones in force. */
-static void
-take_keys(void)
-{
-	MemoryContext scratch = AllocSetContextCreate(TopMemoryContext,
-												  "openhr_msg keys",
-												  ALLOCSET_DEFAULT_SIZES);
-
-	MemoryContextSwitchTo(scratch);
-	PG_TRY();
-	{
-		keys = msg_load_keys();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(TopMemoryContext);
-		EmitErrorReport();
-		FlushErrorState();
-		if (keys == NULL)
-			keys = no_keys();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(TopMemoryContext);
-	MemoryContextDelete(scratch);
-
-	if (msg_jwt_secret[0] == '\0' && msg_jwt_secret_file[0] == '\0' &&
-		msg_jwt_jwks_file[0] == '\0')
-		ereport(WARNING,
-				errcode(ERRCODE_CONFIG_FILE_ERROR),
-				errmsg("no client can connect, because there is no key that verifies its token"),
-				errhint("Set \"openhr_msg.jwt_secret\", \"openhr_msg.jwt_secret_file\" or \"openhr_msg.jwt_jwks_file\" in postgresql.conf and reload it."));
-}
-
-static void
-take_origins(void)
-{
-	static char *list = NULL;
-	static const char **origins = NULL;
-	List	   *items = NIL;
-	ListCell   *lc;
-
-	if (list)
-		pfree(list);
-	if (origins)
-		pfree(origins);
-
-	/* The setting's check hook has seen that this succeeds. */
-	list = pstrdup(msg_allowed_origins);
-	(void) SplitGUCList(list, ',', &items);
-
-	origins = palloc((list_length(items) + 1) * sizeof(char *));
-	rules.norigins = 0;
-	foreach(lc, items)
-		origins[rules.norigins++] = lfirst(lc);
-	rules.origins = origins;
-	list_free(items);
+	msg_rules_settle();
 }
 
 /*
@@ -671,7 +590,7 @@ on_request(void *arg, server_conn *conn, const http_request *request,
 	static admission admitted;
 	hub_conn   *opened;
 
-	if (!admission_check(&rules, request, true, unix_time() / USECS_PER_SEC,
+	if (!admission_check(rules, request, true, unix_time() / USECS_PER_SEC,
 						 &admitted, refusal))
 		return NULL;
 	if (hub_token_revoked(rooms, &admitted.claims))
