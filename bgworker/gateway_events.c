@@ -150,9 +150,6 @@ msg_events_forget(void)
 {
 	lose_link();
 	hub_commit(receiver);
-	if (stream)
-		msg_link_close(stream);
-	stream = NULL;
 	seen_lsn = 0;
 	seen_ordinal = 0;
 	learned_lsn = 0;
