@@ -228,6 +228,8 @@ foreach (1 .. 50)
 	my ($id) = next_change($ws);
 	$pushed{$id} = 1;
 }
+$primary->value(q(BEGIN; INSERT INTO profiles (id) VALUES (gen_random_uuid());
+	PREPARE TRANSACTION 'left over'));
 $primary->stop('immediate');
 while (my (undef, $frame) = eval { $ws->read_frame })
 {
@@ -237,6 +239,10 @@ $pgbench->kill_kill;
 $standby->promote;
 $standby->value("ALTER SYSTEM SET synchronous_commit = 'on'");
 $standby->reload;
+
+# A new slot waits for all that was under way, prepared transactions too.
+$standby->value("ROLLBACK PREPARED '$_'")
+  foreach split /\n/, $standby->value('SELECT gid FROM pg_prepared_xacts');
 runs($standby);
 pass('after its promotion workers run on the standby');
 is($standby->value('SELECT openhr_msg.epoch()'), 1, '... in an epoch of its own');
@@ -246,8 +252,6 @@ is_deeply([ grep { !$there{$_} } keys %pushed ],
 	[], 'no message that was pushed is lost by a failover');
 cmp_ok(scalar(keys %pushed), '>=', 50, '... of ' . keys %pushed);
 $ws = $standby->subscribe($ana);
-$standby->value("ROLLBACK PREPARED '$_'")
-  foreach split /\n/, $standby->value('SELECT gid FROM pg_prepared_xacts');
 $standby->say($talks[0], $ana, 'on the new primary');
 is((next_change($ws))[3], 'on the new primary', '... and messages flow');
 
