@@ -47,7 +47,7 @@ typedef struct MsgCall
 } MsgCall;
 
 /* The largest payload of a call. */
-#define MSG_CALL_PAYLOAD	4096
+#define MSG_CALL_PAYLOAD	(256 * 1024)
 
 typedef struct MsgReceipt
 {

@@ -11,8 +11,10 @@
  * again, so it does no harm when one is answered by two executors, the first
  * of which cannot say so any more.
  *
- * All calls are allocated at the start.  So taking one cannot fail for want
- * of memory in a callback of the socket server, where no error may be raised.
+ * All calls are allocated at the start, so that taking one needs no memory and
+ * raises no error: it happens in callbacks of the socket server.  What a call
+ * brings along (its letter) is the exception: when there is no memory for it,
+ * or too much of it already, the call is not taken.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,14 +28,12 @@
 #include "link.h"
 #include "worker.h"
 
-/* Small enough for a call never to wait for room in the queue. */
 #define MAX_IN_FLIGHT	32
 #define CALLS_SIZE		16384
 #define REPLIES_SIZE	65536
 
-StaticAssertDecl(MAX_IN_FLIGHT * (sizeof(MsgCall) + 2 * sizeof(Size)) +
-				 MSG_CALL_PAYLOAD < CALLS_SIZE / 2,
-				 "an executor's calls must fit into its queue");
+/* Memory of all letters together. */
+#define MAX_LETTERS		(16 * 1024 * 1024)
 
 /*
  * In milliseconds: longer than an executor may take for a call, and shorter
@@ -45,6 +45,7 @@ typedef struct Call
 {
 	dlist_node	node;			/* in spare, waiting, or an executor's calls */
 	MsgCall		call;
+	MsgCall    *letter;			/* the same with its payload, or NULL */
 } Call;
 
 typedef struct Executor
@@ -53,30 +54,25 @@ typedef struct Executor
 	MsgLink    *link;			/* NULL: to be published */
 	dlist_head	calls;			/* in flight */
 	int			ncalls;
+	bool		sending;		/* the last one of them is sent in part */
 	TimestampTz due;			/* when the next answer must have come */
 } Executor;
 
-/* A call with its payload: the one that may have one, or just a call. */
-typedef struct Letter
-{
-	MsgCall		call;
-	char		payload[MSG_CALL_PAYLOAD];
-} Letter;
-
-static Letter letter;
-static bool letter_open = false;
+static Size letters = 0;			/* bytes of them */
 
 static dlist_head spare;
 static dlist_head waiting;
 static Executor *executors;
 static MsgAnswered answered;
 
-static Call *new_call(uint64 ticket, MsgCallKind kind);
+static Call *new_call(uint64 ticket, MsgCallKind kind,
+					  const uint8 *profile_id);
+static void free_call(Call *c);
 static void receive_from(Executor *e);
 static void take_reply(Executor *e, const MsgReply *reply, Size len);
 static void expect_answer(Executor *e);
 static void lose_link(Executor *e);
-static MsgLinkResult send_call(Executor *e, const MsgCall *call);
+static void send_call(Executor *e, const Call *c);
 static Executor *least_busy(void);
 
 void
@@ -105,33 +101,39 @@ msg_calls_init(int max_calls, MsgAnswered callback)
 bool
 msg_calls_ask(uint64 ticket, MsgCallKind kind, const uint8 *profile_id)
 {
-	Call	   *c = new_call(ticket, kind);
-
-	if (c == NULL)
-		return false;
-	if (profile_id)
-		memcpy(c->call.profile_id, profile_id, sizeof(c->call.profile_id));
-	return true;
+	return new_call(ticket, kind, profile_id) != NULL;
 }
 
 bool
-msg_calls_tell(uint64 ticket, MsgCallKind kind, const void *payload, Size len)
+msg_calls_tell(uint64 ticket, MsgCallKind kind, const uint8 *profile_id,
+			   const void *payload, Size len)
 {
+	MsgCall    *letter;
 	Call	   *c;
 
 	Assert(len <= MSG_CALL_PAYLOAD);
-	if (letter_open || (c = new_call(ticket, kind)) == NULL)
+	if (letters + len > MAX_LETTERS)
 		return false;
-	letter_open = true;
+	letter = malloc(sizeof(MsgCall) + len);
+	if (letter == NULL)
+		return false;
+	c = new_call(ticket, kind, profile_id);
+	if (c == NULL)
+	{
+		free(letter);
+		return false;
+	}
 	c->call.len = len;
-	letter.call = c->call;
-	memcpy(letter.payload, payload, len);
+	*letter = c->call;
+	memcpy(letter + 1, payload, len);
+	c->letter = letter;
+	letters += len;
 	return true;
 }
 
 /* At the end of the line; NULL: there are too many. */
 static Call *
-new_call(uint64 ticket, MsgCallKind kind)
+new_call(uint64 ticket, MsgCallKind kind, const uint8 *profile_id)
 {
 	Call	   *c;
 
@@ -141,8 +143,23 @@ new_call(uint64 ticket, MsgCallKind kind)
 	memset(&c->call, 0, sizeof(c->call));
 	c->call.ticket = ticket;
 	c->call.kind = kind;
+	if (profile_id)
+		memcpy(c->call.profile_id, profile_id, sizeof(c->call.profile_id));
 	dlist_push_tail(&waiting, &c->node);
 	return c;
+}
+
+static void
+free_call(Call *c)
+{
+	if (c->letter)
+	{
+		letters -= c->call.len;
+		free(c->letter);
+		c->letter = NULL;
+	}
+	dlist_delete(&c->node);
+	dlist_push_head(&spare, &c->node);
 }
 
 void
@@ -232,11 +249,8 @@ take_reply(Executor *e, const MsgReply *reply, Size len)
 			 e->slot->number);
 
 	/* The answer may lead to another question, so make room for it first. */
-	dlist_delete(&c->node);
-	dlist_push_head(&spare, &c->node);
+	free_call(c);
 	e->ncalls--;
-	if (call.len > 0)
-		letter_open = false;
 	expect_answer(e);
 	answered(&call, reply->status == MSG_REPLY_OK, reply + 1, reply->len);
 }
@@ -255,6 +269,7 @@ lose_link(Executor *e)
 		dlist_push_head(&waiting, node);
 	}
 	e->ncalls = 0;
+	e->sending = false;
 }
 
 void
@@ -262,28 +277,35 @@ msg_calls_dispatch(void)
 {
 	Executor   *e;
 
+	for (int i = 0; i < msg_executors; i++)
+	{
+		e = &executors[i];
+		if (e->link && e->sending)
+			send_call(e, dlist_tail_element(Call, node, &e->calls));
+	}
 	while (!dlist_is_empty(&waiting) && (e = least_busy()) != NULL)
 	{
 		Call	   *c = dlist_head_element(Call, node, &waiting);
 
-		if (send_call(e, &c->call) == MSG_LINK_OK)
-		{
-			dlist_delete(&c->node);
-			dlist_push_tail(&e->calls, &c->node);
-			if (e->ncalls++ == 0)
-				expect_answer(e);
-		}
-		else
-			lose_link(e);		/* there is room, so it must be broken */
+		dlist_delete(&c->node);
+		dlist_push_tail(&e->calls, &c->node);
+		if (e->ncalls++ == 0)
+			expect_answer(e);
+		send_call(e, c);
 	}
 }
 
-static MsgLinkResult
-send_call(Executor *e, const MsgCall *call)
+/* As far as it goes now. */
+static void
+send_call(Executor *e, const Call *c)
 {
-	if (call->len > 0)
-		return msg_link_send(e->link, sizeof(MsgCall) + call->len, &letter);
-	return msg_link_send(e->link, sizeof(MsgCall), call);
+	const MsgCall *call = c->letter ? c->letter : &c->call;
+	MsgLinkResult result = msg_link_send(e->link, sizeof(MsgCall) + call->len,
+										 call);
+
+	e->sending = result == MSG_LINK_WOULD_BLOCK;
+	if (result == MSG_LINK_BROKEN)
+		lose_link(e);
 }
 
 /* An executor that is there and can take a call, or NULL. */
@@ -296,7 +318,7 @@ least_busy(void)
 	{
 		Executor   *e = &executors[i];
 
-		if (e->link && e->ncalls < MAX_IN_FLIGHT &&
+		if (e->link && !e->sending && e->ncalls < MAX_IN_FLIGHT &&
 			msg_link_attached(e->link) &&
 			(best == NULL || e->ncalls < best->ncalls))
 			best = e;

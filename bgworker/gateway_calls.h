@@ -17,19 +17,19 @@ typedef void (*MsgAnswered) (const MsgCall *call, bool success,
 extern void msg_calls_init(int max_calls, MsgAnswered answered);
 
 /*
- * Take a question; false when there are too many.  Never raises an error, so
- * that it may be called from anywhere.  (LOAD_USER has a profile_id, others
- * have NULL.)
+ * Take a question, about a profile or (NULL) not; false when there are too
+ * many.  Never raises an error, so that it may be called from anywhere.
  */
 extern bool msg_calls_ask(uint64 ticket, MsgCallKind kind,
 						  const uint8 *profile_id);
 
 /*
  * The same for a call that brings something along, at most MSG_CALL_PAYLOAD
- * bytes, which are copied.  One such call may be open at a time.
+ * bytes, which are copied.
  */
 extern bool msg_calls_tell(uint64 ticket, MsgCallKind kind,
-						   const void *payload, Size len);
+						   const uint8 *profile_id, const void *payload,
+						   Size len);
 
 /* Once a turn: hand on what was answered; and ask what can be asked. */
 extern void msg_calls_receive(void);

@@ -53,7 +53,7 @@ msg_receipts_tell(hub *h, int64_t now)
 		receipts[i].first = batch[i].first;
 		receipts[i].last = batch[i].last;
 	}
-	if (!msg_calls_tell(0, MSG_CALL_RECEIPTS, receipts,
+	if (!msg_calls_tell(0, MSG_CALL_RECEIPTS, NULL, receipts,
 						nbatch * sizeof(MsgReceipt)))
 		msg_receipts_told(h, false, NULL, 0, now);
 }
