@@ -35,7 +35,22 @@ typedef enum MsgCallKind
 	 * MsgReceipt; that of the reply is an array of uint32, the places in it
 	 * of those that could not be written now.
 	 */
-	MSG_CALL_RECEIPTS = 3
+	MSG_CALL_RECEIPTS = 3,
+
+	/* Where the stream of changes is.  The reply is an event_mark. */
+	MSG_CALL_MARK = 4,
+
+	/*
+	 * What a profile has missed.  The payload is a MsgCatchUp, that of the
+	 * reply a MsgCaughtUp.
+	 */
+	MSG_CALL_CATCH_UP = 5,
+
+	/*
+	 * Write how far clients have come.  The payload is a row of
+	 * MsgSavedPosition; the reply is empty.
+	 */
+	MSG_CALL_SAVE_POSITIONS = 6
 } MsgCallKind;
 
 typedef struct MsgCall
@@ -46,7 +61,7 @@ typedef struct MsgCall
 	uint8_t		profile_id[16];
 } MsgCall;
 
-/* The largest payload of a call. */
+/* The largest payload of a call; an answer is not much larger. */
 #define MSG_CALL_PAYLOAD	(256 * 1024)
 
 typedef struct MsgReceipt
@@ -56,6 +71,68 @@ typedef struct MsgReceipt
 	int64_t		first;
 	int64_t		last;
 } MsgReceipt;
+
+/*
+ * What of the tables is missed by who has all changes up to a position: rows
+ * of conversations that the profile is a member of now, and what was removed.
+ * Behind the struct, each beginning at a multiple of 8: the client's id, the
+ * topic, from, until, cursor.
+ *
+ * With resume, "from" is what was saved for the client and the topic; a client
+ * that is not known begins now, and is known from then on.
+ */
+typedef struct MsgCatchUp
+{
+	uint8_t		tables;			/* 1 << event_table */
+	uint8_t		pinned;			/* one conversation only */
+	uint8_t		resume;
+	uint8_t		pad[5];
+	uint8_t		conversation_id[16];
+	uint32_t	client_id_len;	/* 0 without resume */
+	uint32_t	topic_len;		/* 0 without resume */
+	uint32_t	from_len;		/* an event_position, or 0 */
+	uint32_t	until_len;		/* an event_mark, or 0: until now */
+	uint32_t	cursor_len;
+	uint32_t	pad2;
+} MsgCatchUp;
+
+/*
+ * Behind the struct, each beginning at a multiple of 8: the mark that it is
+ * complete for, what it began from, where to go on, and the events.  With more
+ * set there is more to come: by the same call with these as until, from and
+ * cursor, and without resume.  Each row comes in the order of its
+ * conversation's versions, at most once, as it is in the mark; one that has
+ * changed behind the mark is left for the next time.
+ */
+typedef struct MsgCaughtUp
+{
+	uint8_t		found;			/* resume: the client was known */
+	uint8_t		more;
+	uint8_t		pad[6];
+	int64_t		session;		/* resume: tells this stay of the client from
+								 * those before */
+	uint32_t	until_len;
+	uint32_t	from_len;
+	uint32_t	cursor_len;
+	uint32_t	nevents;
+} MsgCaughtUp;
+
+/*
+ * Ignored when the client has come back since, in another session.  Behind
+ * the struct, each beginning at a multiple of 8: the client's id, the topic,
+ * an event_position; and then the next one.
+ */
+typedef struct MsgSavedPosition
+{
+	uint8_t		profile_id[16];
+	int64_t		session;
+	uint32_t	client_id_len;
+	uint32_t	topic_len;
+	uint32_t	position_len;
+	uint32_t	pad;
+} MsgSavedPosition;
+
+#define MSG_CLIENT_ID_MAX	64	/* bytes */
 
 typedef enum MsgReplyStatus
 {

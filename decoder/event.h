@@ -109,6 +109,36 @@ typedef struct event_snapshot
 	uint32_t	nids;
 } event_snapshot;
 
+/*
+ * A place in the stream of changes: of which transactions somebody has all
+ * changes.  That are those which a snapshot sees, and some that committed after
+ * it was taken.  Behind the struct: nxip ids that the snapshot does not see,
+ * those of subtransactions included, then nmore ids of the others, both
+ * ascending.
+ */
+typedef struct event_position
+{
+	int64_t		taken_at;		/* microseconds since 1970-01-01 UTC */
+	uint64_t	xmin;			/* below: seen */
+	uint64_t	xmax;			/* at or above: not seen */
+	uint32_t	nxip;
+	uint32_t	nmore;
+} event_position;
+
+#define event_position_xip(p)	((const uint64_t *) ((p) + 1))
+#define event_position_more(p)	(event_position_xip(p) + (p)->nxip)
+#define event_position_size(p) \
+	(sizeof(event_position) + \
+	 sizeof(uint64_t) * ((uint64_t) (p)->nxip + (p)->nmore))
+
+/* A position at which somebody looked at the tables; nmore is 0. */
+typedef struct event_mark
+{
+	uint64_t	fence;			/* WAL insert position, read after the
+								 * snapshot was taken */
+	event_position position;
+} event_mark;
+
 #define event_columns(e)	((const char *) ((e) + 1))
 #define event_record(e)		(event_columns(e) + (e)->columns_len)
 #define event_old_record(e)	(event_record(e) + (e)->record_len)
