@@ -131,6 +131,7 @@ static void look_for_extension(void);
 static MsgLink *serve(MsgLink *link);
 static bool send_reply(MsgLink *link);
 static void answer(const MsgCall *call, const void *payload);
+static void count_call(const MsgCall *call, TimestampTz since);
 static void describe(void *arg);
 static void load_user(void *arg);
 static void apply_receipts(void *arg);
@@ -202,6 +203,7 @@ serve(MsgLink *link)
 
 	while (link)
 	{
+		TimestampTz since;
 		MsgCall		call;
 		Size		len;
 		void	   *data;
@@ -216,9 +218,9 @@ serve(MsgLink *link)
 		if (len != sizeof(call) + call.len)
 			elog(ERROR, "call of %zu bytes from gateway", len);
 
+		since = GetCurrentTimestamp();
 		answer(&call, (char *) data + sizeof(call));
-		pg_atomic_write_u64(&msg_worker->events,
-							pg_atomic_read_u64(&msg_worker->events) + 1);
+		count_call(&call, since);
 		if (!send_reply(link))
 		{
 			result = MSG_LINK_BROKEN;
@@ -303,6 +305,21 @@ answer(const MsgCall *call, const void *payload)
 	}
 	header.len = reply.len - sizeof(header);
 	memcpy(reply.data, &header, sizeof(header));
+}
+
+/* It is answered, in reply. */
+static void
+count_call(const MsgCall *call, TimestampTz since)
+{
+	MsgMetrics *metrics = &msg_worker->metrics;
+	int			kind = call->kind < MSG_CALL_KINDS ? call->kind : 0;
+
+	msg_metrics_add(&msg_worker->events, 1);
+	msg_metrics_count(metrics, MSG_COUNT_CALLS + kind, 1);
+	msg_metrics_time(metrics, MSG_LATENCY_CALL,
+					 GetCurrentTimestamp() - since, 1);
+	if (((MsgReply *) reply.data)->status != MSG_REPLY_OK)
+		msg_metrics_count(metrics, MSG_COUNT_CALLS_FAILED, 1);
 }
 
 static SPIPlanPtr

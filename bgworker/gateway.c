@@ -30,6 +30,7 @@
 #include "admission.h"
 #include "gateway_events.h"
 #include "gateway_http.h"
+#include "gateway_metrics.h"
 #include "gateway_receipts.h"
 #include "gateway_rules.h"
 
@@ -500,6 +501,7 @@ report(void)
 	pg_atomic_write_u64(&msg_worker->connections, server_connections(srv));
 	pg_atomic_write_u64(&msg_worker->channels, stats->channels);
 	pg_atomic_write_u64(&msg_worker->events, stats->events);
+	msg_gateway_measure(stats, server_connections(srv));
 }
 
 static void
@@ -548,8 +550,7 @@ wait_for_work(bool at_once)
 		if (occurred[i].events & WL_SOCKET_READABLE)
 			sockets_ready = true;
 	ResetLatch(MyLatch);
-	pg_atomic_write_u64(&msg_worker->wakeups,
-						pg_atomic_read_u64(&msg_worker->wakeups) + 1);
+	msg_worker_count_wakeup();
 }
 
 /*
@@ -639,8 +640,10 @@ on_closed(void *arg, void *user)
 static void
 on_refused(void *arg, int status, const char *error)
 {
-	if (status != 404 && status != 426)
-		msg_refusals_count(error);
+	if (status == 404 || status == 426)
+		return;
+	msg_refusals_count(error);
+	msg_gateway_refused(status);
 }
 
 static bool

@@ -46,6 +46,7 @@ typedef struct Call
 	dlist_node	node;			/* in spare, waiting, or an executor's calls */
 	MsgCall		call;
 	MsgCall    *letter;			/* the same with its payload, or NULL */
+	TimestampTz asked_at;
 } Call;
 
 typedef struct Executor
@@ -59,6 +60,7 @@ typedef struct Executor
 } Executor;
 
 static Size letters = 0;			/* bytes of them */
+static int	nopen = 0;			/* calls that are not answered */
 
 static dlist_head spare;
 static dlist_head waiting;
@@ -145,7 +147,9 @@ new_call(uint64 ticket, MsgCallKind kind, const uint8 *profile_id)
 	c->call.kind = kind;
 	if (profile_id)
 		memcpy(c->call.profile_id, profile_id, sizeof(c->call.profile_id));
+	c->asked_at = GetCurrentTimestamp();
 	dlist_push_tail(&waiting, &c->node);
+	nopen++;
 	return c;
 }
 
@@ -160,6 +164,13 @@ free_call(Call *c)
 	}
 	dlist_delete(&c->node);
 	dlist_push_head(&spare, &c->node);
+	nopen--;
+}
+
+int
+msg_calls_open(void)
+{
+	return nopen;
 }
 
 void
@@ -247,6 +258,9 @@ take_reply(Executor *e, const MsgReply *reply, Size len)
 	if (call.ticket != reply->ticket || call.kind != reply->kind)
 		elog(ERROR, "reply from executor %d is to another call",
 			 e->slot->number);
+
+	msg_metrics_time(&msg_worker->metrics, MSG_LATENCY_ANSWER,
+					 GetCurrentTimestamp() - c->asked_at, 1);
 
 	/* The answer may lead to another question, so make room for it first. */
 	free_call(c);

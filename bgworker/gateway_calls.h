@@ -35,6 +35,9 @@ extern bool msg_calls_tell(uint64 ticket, MsgCallKind kind,
 extern void msg_calls_receive(void);
 extern void msg_calls_dispatch(void);
 
+/* How many are not answered? */
+extern int	msg_calls_open(void);
+
 /* Milliseconds until an executor that does not answer is given up, or -1. */
 extern long msg_calls_timeout(void);
 

@@ -69,6 +69,7 @@ static void commit(const event_header *event);
 static void keep(const event_header *event);
 static void learn(uint64 lsn);
 static void hand_on(void);
+static void measure(const event_header *const *events);
 static const event_header *kept_event(int i);
 static void drop_events(void);
 static void lose_link(void);
@@ -258,7 +259,21 @@ hand_on(void)
 	seen_lsn = kept_event(nevents - 1)->commit_lsn;
 	seen_ordinal = kept_event(nevents - 1)->ordinal;
 	hub_route(receiver, events, nevents);
+	measure(events);
 	drop_events();
+}
+
+/* How old are the messages that clients' queues have now? */
+static void
+measure(const event_header *const *events)
+{
+	int64_t		now = latency_clock();
+
+	for (int i = 0; i < nevents; i++)
+		if (events[i]->action == EVENT_INSERT &&
+			events[i]->table == EVENT_MESSAGES)
+			msg_metrics_time(&msg_worker->metrics, MSG_LATENCY_QUEUED,
+							 now - events[i]->commit_time, 1);
 }
 
 static void

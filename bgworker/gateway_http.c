@@ -11,6 +11,8 @@
  */
 /* Before postgres.h, which they must not see. */
 #include "gateway_http.h"
+#include "gateway_metrics.h"
+#include "monitor.h"
 
 #include "postgres.h"
 
@@ -60,9 +62,15 @@ void *
 msg_http_begin(void *arg, server_conn *conn, const http_request *request,
 			   size_t body_size, http_response *response)
 {
-	rest_exchange *exchange = rest_begin(&handlers, conn, request, body_size,
-										 unix_time(), response);
+	rest_exchange *exchange;
 
+	if (monitor_begin(handlers.rules, conn, request, unix_time(), response))
+		return NULL;
+	exchange = rest_begin(&handlers, conn, request, body_size,
+						  unix_time(), response);
+	if (exchange == NULL && response->status != 404 &&
+		response->status != 405)
+		msg_gateway_refused(response->status);
 	if (exchange == NULL && response->status == 0)
 		turn_away(request, response);
 	else if (exchange == NULL && response->status == 401)

@@ -69,6 +69,7 @@ static void
 begin_epoch(void)
 {
 	pg_atomic_write_u64(&msg_worker->position, InvalidXLogRecPtr);
+	pg_atomic_write_u64(&msg_shared->slot_restart, InvalidXLogRecPtr);
 	pg_atomic_fetch_add_u32(&msg_shared->epoch, 1);
 }
 
@@ -111,6 +112,9 @@ msg_slot_open(uint32 changes,
 									pg_atomic_read_u64(&msg_worker->position)),
 								options, false, &msg_wal_routine,
 								prepare, write, NULL);
+
+	pg_atomic_write_u64(&msg_shared->slot_restart,
+						MyReplicationSlot->data.restart_lsn);
 
 	/* Old WAL is decoded by the catalogs of its time, not by today's. */
 	InvalidateSystemCaches();
@@ -246,6 +250,8 @@ msg_slot_confirm(XLogRecPtr lsn)
 		LogicalConfirmReceivedLocation(lsn);
 		ReplicationSlotMarkDirty();
 	}
+	pg_atomic_write_u64(&msg_shared->slot_restart,
+						MyReplicationSlot->data.restart_lsn);
 	if (lsn > pg_atomic_read_u64(&msg_worker->position))
 		pg_atomic_write_u64(&msg_worker->position, lsn);
 }

@@ -98,6 +98,9 @@ static int	sending_to = MSG_RELAY_NOBODY;
 static int	head_events;
 static Size head_bytes;
 
+/* And how many messages are among it. */
+static int	messages;
+
 static void allow_output_plugin(void);
 static bool extension_has_changed(void);
 static bool ready_to_stream(void);
@@ -108,6 +111,7 @@ static void prepare(LogicalDecodingContext *ctx, XLogRecPtr lsn,
 					TransactionId xid, bool last_write);
 static void deliver(LogicalDecodingContext *ctx, XLogRecPtr lsn,
 					TransactionId xid, bool last_write);
+static void count_event(const event_header *event);
 static bool belongs_to_head(const event_header *event);
 static bool changes_sight(const event_header *event);
 static void await_visible(TransactionId xid);
@@ -333,6 +337,7 @@ deliver(LogicalDecodingContext *ctx, XLogRecPtr lsn, TransactionId xid,
 		await_links();
 		head_events = 0;
 		head_bytes = 0;
+		messages = 0;
 	}
 
 	if (event->action == EVENT_COMMIT)
@@ -350,10 +355,28 @@ deliver(LogicalDecodingContext *ctx, XLogRecPtr lsn, TransactionId xid,
 			send_to_all(event);
 	}
 
-	pg_atomic_write_u64(&msg_worker->events,
-						pg_atomic_read_u64(&msg_worker->events) + 1);
-	if (event->action == EVENT_COMMIT)
-		pg_atomic_write_u64(&msg_worker->position, event->commit_lsn);
+	count_event(event);
+}
+
+/* A transaction that comes again, from its beginning, has not counted yet. */
+static void
+count_event(const event_header *event)
+{
+	MsgMetrics *metrics = &msg_worker->metrics;
+
+	msg_metrics_add(&msg_worker->events, 1);
+	msg_metrics_count(metrics, MSG_COUNT_EVENTS, 1);
+	if (event->action == EVENT_INSERT && event->table == EVENT_MESSAGES)
+		messages++;
+	if (event->action != EVENT_COMMIT)
+		return;
+
+	pg_atomic_write_u64(&msg_worker->position, event->commit_lsn);
+	if (messages == 0)
+		return;
+	msg_metrics_count(metrics, MSG_COUNT_SENT, messages);
+	msg_metrics_time(metrics, MSG_LATENCY_DECODED,
+					 latency_clock() - event->commit_time, messages);
 }
 
 /* One that does not fit is the end of the head, whatever follows. */

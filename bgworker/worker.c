@@ -98,6 +98,7 @@ take_slot(int slot_index)
 	pg_atomic_write_u64(&msg_worker->channels, 0);
 	pg_atomic_write_u64(&msg_worker->events, 0);
 	pg_atomic_write_u64(&msg_worker->wakeups, 0);
+	msg_metrics_clear_gauges(&msg_worker->metrics);
 
 	LWLockAcquire(msg_shared->lock, LW_EXCLUSIVE);
 	msg_worker->pid = MyProcPid;
@@ -112,6 +113,7 @@ leave_slot(int code, Datum arg)
 {
 	uint32		found = MSG_DATABASE_FOUND;
 
+	msg_metrics_clear_gauges(&msg_worker->metrics);
 	LWLockAcquire(msg_shared->lock, LW_EXCLUSIVE);
 	msg_worker->pid = 0;
 	msg_worker->state = MSG_WORKER_DOWN;
@@ -293,9 +295,15 @@ msg_worker_wait(long timeout)
 	WaitLatch(MyLatch, events, timeout, PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 
-	pg_atomic_write_u64(&msg_worker->wakeups,
-						pg_atomic_read_u64(&msg_worker->wakeups) + 1);
+	msg_worker_count_wakeup();
 	CHECK_FOR_INTERRUPTS();
+}
+
+void
+msg_worker_count_wakeup(void)
+{
+	msg_metrics_add(&msg_worker->wakeups, 1);
+	msg_metrics_count(&msg_worker->metrics, MSG_COUNT_WAKEUPS, 1);
 }
 
 bool

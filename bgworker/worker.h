@@ -37,6 +37,9 @@ extern bool msg_worker_interrupts(void);
  */
 extern void msg_worker_wait(long timeout);
 
+/* For a worker that waits by other means. */
+extern void msg_worker_count_wakeup(void);
+
 /*
  * Is the extension there?  Runs a short transaction of its own, in which a
  * wait of the server's may take a wake-up: do not sleep on the answer before

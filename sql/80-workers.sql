@@ -44,6 +44,26 @@ CREATE VIEW openhr_msg.slot_status AS
 COMMENT ON VIEW openhr_msg.slot_status IS
 'the replication slot that the workers read from: how much WAL it holds back, and how much it may hold back before it is dropped and made anew';
 
+CREATE FUNCTION openhr_msg.read_stats(
+	OUT metric text,
+	OUT labels jsonb,
+	OUT value double precision,
+	OUT type text,
+	OUT help text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'msg_stats'
+LANGUAGE C VOLATILE STRICT ROWS 200
+SET search_path = pg_catalog;
+
+COMMENT ON FUNCTION openhr_msg.read_stats() IS
+'the rows of view stats';
+
+CREATE VIEW openhr_msg.stats AS
+	SELECT metric, labels, value, type, help FROM openhr_msg.read_stats();
+
+COMMENT ON VIEW openhr_msg.stats IS
+'what the workers of the server have counted and measured since it started, and what is so now: a row for each number, by the names, labels, types and explanations with which a gateway tells them to Prometheus at /metrics';
+
 CREATE FUNCTION openhr_msg.stop_workers()
 RETURNS void
 AS 'MODULE_PATHNAME', 'msg_stop_workers'
@@ -63,8 +83,10 @@ COMMENT ON FUNCTION openhr_msg.start_workers() IS
 'lets the workers return to the database after stop_workers(); does not wait for them';
 
 REVOKE ALL ON FUNCTION openhr_msg.status(), openhr_msg.epoch(),
+	openhr_msg.read_stats(),
 	openhr_msg.stop_workers(), openhr_msg.start_workers() FROM PUBLIC;
 SELECT openhr_msg.revoke_grants('openhr_msg.slot_status');
-GRANT EXECUTE ON FUNCTION openhr_msg.status(), openhr_msg.epoch()
-	TO pg_monitor;
-GRANT SELECT ON openhr_msg.slot_status TO pg_monitor;
+SELECT openhr_msg.revoke_grants('openhr_msg.stats');
+GRANT EXECUTE ON FUNCTION openhr_msg.status(), openhr_msg.epoch(),
+	openhr_msg.read_stats() TO pg_monitor;
+GRANT SELECT ON openhr_msg.slot_status, openhr_msg.stats TO pg_monitor;

@@ -22,6 +22,8 @@
 #include "storage/lwlock.h"
 #include "storage/proc.h"
 
+#include "metrics.h"
+
 #define MSG_EXTENSION	"openhr_msg"
 #define MSG_SCHEMA		"openhr_msg"	/* schema of the functions */
 #define MSG_SLOT_NAME	"openhr_msg"
@@ -38,6 +40,7 @@ extern PGDLLEXPORT char *msg_jwt_jwks_file;
 extern PGDLLEXPORT char *msg_jwt_audience;
 extern PGDLLEXPORT char *msg_jwt_issuer;
 extern PGDLLEXPORT char *msg_allowed_origins;
+extern PGDLLEXPORT char *msg_metrics_clients;
 extern PGDLLEXPORT int msg_max_connections;
 extern PGDLLEXPORT int msg_max_message_bytes;	/* bytes */
 extern PGDLLEXPORT int msg_max_queue_bytes; /* bytes, per connection */
@@ -48,6 +51,7 @@ extern PGDLLEXPORT int msg_presence_grace;	/* seconds */
 extern PGDLLEXPORT bool msg_delivery_receipts;
 extern PGDLLEXPORT bool msg_compression;
 extern PGDLLEXPORT int msg_max_slot_lag;	/* megabytes */
+extern PGDLLEXPORT char *msg_region;
 
 extern void msg_define_settings(void);
 
@@ -110,6 +114,7 @@ typedef struct MsgWorkerSlot
 	pg_atomic_uint64 events;	/* events routed, or calls served */
 	pg_atomic_uint64 wakeups;	/* turns of the loop */
 	pg_atomic_uint64 position;	/* streamer, gateway: last LSN done */
+	MsgMetrics	metrics;
 } MsgWorkerSlot;
 
 /* What the streamer, first to connect, knows of openhr_msg.database. */
@@ -139,6 +144,12 @@ typedef struct MsgShared
 	 * not comparable with those after it. */
 	pg_atomic_uint32 epoch;
 
+	/* The slot needs WAL from here on; 0: there is none. */
+	pg_atomic_uint64 slot_restart;
+
+	/* Reports about messages, by severity; by whoever commits one. */
+	pg_atomic_uint64 reports[MSG_SEVERITIES];
+
 	/* Highest commit of ours that may not be flushed yet (async commit). */
 	pg_atomic_uint64 flush_target;
 
@@ -152,6 +163,10 @@ extern PGDLLEXPORT MsgShared *msg_shared;
 #define MSG_SLOT_STREAMER		0
 #define MSG_SLOT_GATEWAY(g)		(1 + (g) * (1 + msg_executors))
 #define MSG_SLOT_EXECUTOR(g, e)	(MSG_SLOT_GATEWAY(g) + 1 + (e))
+
+/* workers.c */
+extern PGDLLEXPORT const char *msg_worker_kind_name(MsgWorkerKind kind);
+extern PGDLLEXPORT const char *msg_worker_state_name(MsgWorkerState state);
 
 /* shmem.c */
 extern void msg_shmem_init(void);

@@ -24,6 +24,7 @@
 #include "utils/guc.h"
 #include "utils/varlena.h"
 
+#include "address.h"
 #include "openhr_msg.h"
 
 /* RFC 7518, 3.2: an HMAC key is at least as long as the hash. */
@@ -40,6 +41,7 @@ char	   *msg_jwt_jwks_file = NULL;
 char	   *msg_jwt_audience = NULL;
 char	   *msg_jwt_issuer = NULL;
 char	   *msg_allowed_origins = NULL;
+char	   *msg_metrics_clients = NULL;
 int			msg_max_connections = 0;
 int			msg_max_message_bytes = 0;
 int			msg_max_queue_bytes = 0;
@@ -50,10 +52,13 @@ int			msg_presence_grace = 0;
 bool		msg_delivery_receipts = false;
 bool		msg_compression = false;
 int			msg_max_slot_lag = 0;
+char	   *msg_region = NULL;
 
 static bool check_database(char **newval, void **extra, GucSource source);
 static bool check_secret(char **newval, void **extra, GucSource source);
 static bool check_list(char **newval, void **extra, GucSource source);
+static bool check_addresses(char **newval, void **extra, GucSource source);
+static bool check_region(char **newval, void **extra, GucSource source);
 
 typedef struct Setting
 {
@@ -127,6 +132,10 @@ static const Setting settings[] = {
 		"Web origins whose pages may connect; * accepts any.",
 		PGC_SIGHUP, GUC_LIST_INPUT,
 	TEXT(msg_allowed_origins, "*", check_list)},
+	{"openhr_msg.metrics_clients",
+		"Addresses that may read /metrics without a token; * is any.",
+		PGC_SIGHUP, 0,
+	TEXT(msg_metrics_clients, "127.0.0.0/8, ::1", check_addresses)},
 	{"openhr_msg.max_connections",
 		"Largest number of connections of one gateway.",
 		PGC_POSTMASTER, 0,
@@ -167,6 +176,10 @@ static const Setting settings[] = {
 		"WAL that the replication slot may hold back before it is dropped.",
 		PGC_SIGHUP, GUC_UNIT_MB,
 	NUMBER(msg_max_slot_lag, 1024, 1, INT_MAX)},
+	{"openhr_msg.region",
+		"Where this server is, as a label of its metrics.",
+		PGC_SIGHUP, 0,
+	TEXT(msg_region, "", check_region)},
 };
 
 void
@@ -241,6 +254,32 @@ check_list(char **newval, void **extra, GucSource source)
 	if (!valid)
 		GUC_check_errdetail("List syntax is invalid.");
 	return valid;
+}
+
+static bool
+check_addresses(char **newval, void **extra, GucSource source)
+{
+	if (address_list_valid(*newval))
+		return true;
+
+	GUC_check_errdetail("Entries are numeric addresses, such as 10.0.0.7, or with the length of a prefix, such as 10.0.0.0/8.");
+	return false;
+}
+
+/* It is part of every scrape. */
+static bool
+check_region(char **newval, void **extra, GucSource source)
+{
+	const char *c = *newval;
+
+	while (*c >= ' ' && *c != 0x7f && !IS_HIGHBIT_SET(*c))
+		c++;
+	if (*c == '\0' && c - *newval < NAMEDATALEN)
+		return true;
+
+	GUC_check_errdetail("A region has at most %d characters, all of them printable ASCII.",
+						NAMEDATALEN - 1);
+	return false;
 }
 
 /*

@@ -96,6 +96,9 @@ startup_shmem(void)
 		pg_atomic_init_u32(&msg_shared->database, MSG_DATABASE_UNKNOWN);
 		pg_atomic_init_u32(&msg_shared->extension_changes, 0);
 		pg_atomic_init_u32(&msg_shared->epoch, 0);
+		pg_atomic_init_u64(&msg_shared->slot_restart, 0);
+		for (int i = 0; i < MSG_SEVERITIES; i++)
+			pg_atomic_init_u64(&msg_shared->reports[i], 0);
 		pg_atomic_init_u64(&msg_shared->flush_target, 0);
 
 		msg_shared->nslots = count_slots();
@@ -127,4 +130,5 @@ init_slot(int index, MsgWorkerKind kind, int gateway, int number)
 	pg_atomic_init_u64(&slot->events, 0);
 	pg_atomic_init_u64(&slot->wakeups, 0);
 	pg_atomic_init_u64(&slot->position, 0);
+	msg_metrics_init(&slot->metrics);
 }

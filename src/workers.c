@@ -28,8 +28,8 @@ PG_FUNCTION_INFO_V1(msg_epoch);
 PG_FUNCTION_INFO_V1(msg_stop_workers);
 PG_FUNCTION_INFO_V1(msg_start_workers);
 
-static const char *
-kind_name(MsgWorkerKind kind)
+const char *
+msg_worker_kind_name(MsgWorkerKind kind)
 {
 	switch (kind)
 	{
@@ -43,8 +43,8 @@ kind_name(MsgWorkerKind kind)
 	pg_unreachable();
 }
 
-static const char *
-state_name(MsgWorkerState state)
+const char *
+msg_worker_state_name(MsgWorkerState state)
 {
 	switch (state)
 	{
@@ -80,11 +80,12 @@ put_row(ReturnSetInfo *result, MsgWorkerSlot *slot)
 	LWLockRelease(msg_shared->lock);
 
 	Datum		values[] = {
-		CStringGetTextDatum(kind_name(slot->kind)),
+		CStringGetTextDatum(msg_worker_kind_name(slot->kind)),
 		Int32GetDatum(slot->gateway),
 		Int32GetDatum(slot->number),
 		Int32GetDatum(pid),
-		CStringGetTextDatum(is_stuck ? "stuck" : state_name(state)),
+		CStringGetTextDatum(is_stuck ? "stuck" :
+							msg_worker_state_name(state)),
 		TimestampTzGetDatum(started_at),
 		Int64GetDatum(pg_atomic_read_u64(&slot->connections)),
 		Int64GetDatum(pg_atomic_read_u64(&slot->channels)),

@@ -29,6 +29,7 @@ typedef struct http_status
 
 /* The last one stands for every status that is not here. */
 static const http_status statuses[] = {
+	{200, "OK", ""},
 	{202, "Accepted", ""},
 	{204, "No Content", ""},
 	{400, "Bad Request", ""},
@@ -356,6 +357,7 @@ http_response_head(char *out, size_t size, const http_response *response)
 {
 	const http_status *known = statuses;
 	char		length[48] = "";
+	char		type[128] = "";
 	char		later[32] = "";
 	int			len;
 
@@ -364,6 +366,10 @@ http_response_head(char *out, size_t size, const http_response *response)
 	if (known->status != 204)
 		snprintf(length, sizeof(length), "Content-Length: %zu\r\n",
 				 response->body_len);
+
+	if (response->body_len > 0)
+		snprintf(type, sizeof(type), "Content-Type: %s\r\n",
+				 response->type ? response->type : "application/json");
 
 	/* Not all at once again. */
 	if (known->status == 503 &&
@@ -378,9 +384,7 @@ http_response_head(char *out, size_t size, const http_response *response)
 				   "Connection: close\r\n"
 				   "%s%s%s\r\n",
 				   known->status, known->reason,
-				   response->body_len > 0 ?
-				   "Content-Type: application/json\r\n" : "",
-				   length, known->headers, later,
+				   type, length, known->headers, later,
 				   response->headers ? response->headers : "");
 
 	return len < 0 || (size_t) len >= size ? 0 : (size_t) len;

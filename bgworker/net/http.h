@@ -92,7 +92,8 @@ typedef struct http_response
 {
 	int			status;
 	const char *headers;		/* further lines, each with its end; or NULL */
-	const char *body;			/* JSON, or NULL */
+	const char *type;			/* of the body; NULL: JSON */
+	const char *body;			/* or NULL */
 	size_t		body_len;
 } http_response;
 

@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /*
@@ -212,6 +213,14 @@ int
 server_window(const server_conn *conn)
 {
 	return conn->deflate.window;
+}
+
+bool
+server_peer(const server_conn *conn, struct sockaddr_storage *peer)
+{
+	socklen_t	len = sizeof(*peer);
+
+	return getpeername(conn->fd, (struct sockaddr *) peer, &len) == 0;
 }
 
 int

@@ -26,6 +26,9 @@
 typedef struct server server;
 typedef struct server_conn server_conn;
 
+/* In place of a status of HTTP: who was turned away did not speak TLS. */
+#define SERVER_NO_TLS	(-1)
+
 typedef struct server_refusal
 {
 	int			status;			/* of HTTP */
@@ -111,6 +114,11 @@ extern int	server_fd(const server *srv);
 extern int	server_timeout(server *srv);	/* milliseconds, -1: none */
 extern void server_run(server *srv);
 extern size_t server_connections(const server *srv);
+
+/* The client's address, or its proxy's; false: it is gone. */
+struct sockaddr_storage;
+extern bool server_peer(const server_conn *conn,
+						struct sockaddr_storage *peer);
 
 /*
  * Does the client take compressed frames (RFC 7692)?  The bits of its window,

@@ -130,7 +130,11 @@ acks_note(hub_conn *conn, const user *u, const event_header *e)
 	acks	   *a = &conn->acks;
 	hub_receipt *item;
 
-	if (memcmp(e->profile_id, u->id, UUID_SIZE) == 0 || acks_extend(a, u, e))
+	if (memcmp(e->profile_id, u->id, UUID_SIZE) == 0)
+		return;
+	if (a->oldest == 0 && conn->hub->routing)
+		a->oldest = e->commit_time;
+	if (acks_extend(a, u, e))
 		return;
 	if (a->n == a->size && !acks_grow(a))
 	{
@@ -154,6 +158,7 @@ acks_forget(hub_conn *conn)
 
 	conn->hub->stats.receipts_lost += a->n;
 	a->n = a->npinged = 0;
+	a->oldest = a->ping_oldest = 0;
 }
 
 /* ----------
@@ -181,6 +186,8 @@ acks_send_ping(hub *h, hub_conn *conn)
 	a->ping = h->next_ping;
 	a->ping_position = h->position;
 	a->npinged = a->n;
+	a->ping_oldest = a->oldest;
+	a->oldest = 0;
 	conn_send(conn, f);
 	return true;
 }
@@ -210,6 +217,17 @@ static bool
 seat_has_seen(const seat *s, const hub_receipt *r)
 {
 	return s->first_seq <= r->first && s->last_seq >= r->last;
+}
+
+/* How many of these have not been seen? */
+static uint64_t
+seat_news(const seat *s, const hub_receipt *r)
+{
+	int64_t		first = r->first > s->first_seq ? r->first : s->first_seq;
+	int64_t		last = r->last < s->last_seq ? r->last : s->last_seq;
+	int64_t		seen = s->last_seq > 0 && last >= first ? last - first + 1 : 0;
+
+	return (uint64_t) (r->last - r->first + 1 - seen);
 }
 
 /* The latest range without gaps is remembered. */
@@ -277,6 +295,7 @@ acks_confirm(hub *h, const hub_receipt *r)
 
 	if (s == NULL || !s->member || seat_has_seen(s, r))
 		return;
+	h->stats.delivered += seat_news(s, r);
 	seat_sees(s, r);
 	h->stats.receipts++;
 	receipts_add(h, r, RECEIPTS_DELAY);
@@ -295,6 +314,8 @@ hub_conn_pong(hub_conn *conn, const char *data, size_t len, int64_t now)
 		return;
 	a->ping = 0;
 	a->position = a->ping_position;
+	if (a->ping_oldest != 0)
+		latency_add(&h->stats.acknowledged, now - a->ping_oldest);
 	for (uint32_t i = 0; i < npinged; i++)
 		acks_confirm(h, &a->items[i]);
 	a->n -= npinged;

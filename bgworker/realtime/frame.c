@@ -60,6 +60,7 @@ frame_new(uint8_t opcode, const frame_part *parts, int nparts)
 	f->len = (uint32_t) (at + len);
 	memset(f->room, 0, sizeof(f->room));
 	f->seq = 0;
+	f->committed_at = 0;
 	f->packed = NULL;
 	f->incompressible = false;
 	memcpy(f->bytes, header, at);
@@ -106,6 +107,7 @@ frame_packed(const frame *f, const frame_part *payload)
 	packed->incompressible = true;
 	packed->ephemeral = f->ephemeral;
 	packed->seq = f->seq;
+	packed->committed_at = f->committed_at;
 	memcpy(packed->room, f->room, sizeof(f->room));
 	return packed;
 }

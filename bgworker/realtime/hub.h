@@ -116,6 +116,8 @@ typedef struct hub_stats
 								 * readers did not get */
 	uint64_t	receipts;		/* messages' ranges known to have arrived */
 	uint64_t	receipts_lost;	/* of which nobody was told */
+	uint64_t	delivered;		/* messages in them that were news */
+	latency		acknowledged;	/* the oldest message of each pong */
 } hub_stats;
 
 /* now is in microseconds since 1970 in every call that takes it. */

@@ -18,6 +18,9 @@
 #define QUEUE_KEEP_SIZE		32
 #define QUEUE_MAX_SIZE		(1U << 30)
 
+latency		queue_written;
+uint64_t	queue_lost;
+
 static inline queue_entry *
 queue_entry_at(const queue *q, uint32_t i)
 {
@@ -41,9 +44,17 @@ queue_free_ring(queue *q)
 	free(q->entries);
 }
 
+static void
+queue_count_lost(const queue *q, uint32_t from)
+{
+	for (uint32_t i = from; i < q->count; i++)
+		queue_lost += queue_entry_at(q, i)->frame->committed_at != 0;
+}
+
 void
 queue_free(queue *q)
 {
+	queue_count_lost(q, 0);
 	for (uint32_t i = 0; i < q->count; i++)
 		frame_unref(queue_entry_at(q, i)->frame);
 	queue_free_ring(q);
@@ -146,6 +157,8 @@ queue_drop(queue *q, const queue_choice *which)
 void
 queue_clear(queue *q)
 {
+	/* What stays, since it is written in part, is counted when it goes. */
+	queue_count_lost(q, q->taken > 0 ? 1 : 0);
 	queue_drop(q, &(queue_choice) {.seq = 0});
 }
 
@@ -153,6 +166,7 @@ size_t
 queue_take(queue *q, uint8_t *buf, size_t size)
 {
 	size_t		copied = 0;
+	int64_t		now = 0;
 
 	while (q->count > 0)
 	{
@@ -171,6 +185,11 @@ queue_take(queue *q, uint8_t *buf, size_t size)
 		q->bytes -= rest;
 		if (q->taken < f->len)
 			break;
+		if (f->committed_at != 0)
+		{
+			now = now != 0 ? now : latency_clock();
+			latency_add(&queue_written, now - f->committed_at);
+		}
 		frame_unref(f);
 		q->head = (q->head + 1) & (q->size - 1);
 		q->count--;

@@ -20,10 +20,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../../src/latency.h"
+
 #define QUEUE_ROOM_SIZE	16
 
 /* Bytes that all frames and rings take now; not for others to change. */
 extern size_t queue_memory;
+
+/* How old messages were when they were taken, and how many never were. */
+extern latency queue_written;
+extern uint64_t queue_lost;
 
 typedef struct frame
 {
@@ -31,6 +37,8 @@ typedef struct frame
 	uint32_t	len;
 	uint8_t		room[QUEUE_ROOM_SIZE];	/* what it speaks of; zero: nothing */
 	int64_t		seq;			/* message of the room, or 0 */
+	int64_t		committed_at;	/* a new message: when, in microseconds since
+								 * 1970; else 0 */
 	struct frame *packed;		/* the twin */
 	bool		ephemeral;		/* may be left out under pressure */
 	bool		incompressible; /* there is no twin that is smaller */

@@ -256,6 +256,8 @@ typedef struct acks
 	list_node	in_unpinged;	/* hub.unpinged, unless a ping is under way */
 	uint64_t	ping;			/* its number; 0: there is none */
 	uint64_t	ping_position;	/* hub.position when it was queued */
+	int64_t		ping_oldest;	/* commit of the oldest message before it */
+	int64_t		oldest;			/* and of the oldest one behind it; 0: none */
 	uint64_t	position;		/* up to which all has arrived */
 } acks;
 

@@ -164,6 +164,14 @@ rendered(route *r, projection *select)
 	return buf_ok(&data->data) ? &data->data : NULL;
 }
 
+/* When the message was sent that is told; 0: it is told of something else. */
+static int64_t
+sent_at(const hub *h, const event_header *e)
+{
+	return h->routing && e->table == EVENT_MESSAGES &&
+		e->action == EVENT_INSERT ? e->commit_time : 0;
+}
+
 static frame *
 build_frame(route *r, const channel *ch, projection *select,
 			const uint32_t *ids, int nids)
@@ -196,6 +204,7 @@ build_frame(route *r, const channel *ch, projection *select,
 	{
 		memcpy(f->room, r->change.event->conversation_id, UUID_SIZE);
 		f->seq = r->change.event->seq;
+		f->committed_at = sent_at(ch->conn->hub, r->change.event);
 	}
 	return f;
 }

@@ -22,6 +22,7 @@ INSERT INTO interface VALUES
 	('revoke_tokens', 'profile_id uuid', '{authenticated,service_role}'),
 	('status', '', '{pg_monitor}'),
 	('check_log_settings', '', '{pg_monitor}'),
+	('read_stats', '', '{pg_monitor}'),
 	('stop_workers', '', '{}'),
 	('start_workers', '', '{}');
 
@@ -34,7 +35,7 @@ WHERE pronamespace = 'openhr_msg'::regnamespace;
 SELECT is((SELECT array_agg(f.arguments) FROM found f WHERE f.proname = i.name),
 	ARRAY[i.arguments], i.name || ' takes its named arguments')
 FROM interface i
-WHERE i.name NOT IN ('status', 'check_log_settings');
+WHERE i.name NOT IN ('status', 'check_log_settings', 'read_stats');
 
 -- Who may: those, and of the others nobody.
 SELECT is(

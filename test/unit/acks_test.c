@@ -257,6 +257,49 @@ tabs(void)
 	world_free(w);
 }
 
+/* A number of the histogram of how old messages were when they had arrived. */
+static uint64_t
+measured(world *w)
+{
+	uint64_t	n = 0;
+
+	for (int b = 0; b < LATENCY_BUCKETS; b++)
+		n += hub_get_stats(w->h)->acknowledged.buckets[b];
+	return n;
+}
+
+static void
+counted(void)
+{
+	world	   *w = world_new();
+	hub_conn   *one = join(w, 1);
+	hub_conn   *two = join(w, 1);
+	uint64_t	first;
+	uint64_t	second;
+
+	say(w, 1, 3, 1);
+	say(w, 1, 3, 2);
+	acknowledge(w, one);
+	check_int(hub_get_stats(w->h)->delivered, 2, "two messages have arrived");
+	check_int(measured(w), 1, "the older one is measured");
+	second = read_ping(w, two);
+	say(w, 1, 3, 3);
+	say(w, 1, 3, 4);
+	world_wait(w, 1);
+	first = read_ping(w, one);
+	pong(w, two, second);
+	check_int(hub_get_stats(w->h)->delivered, 2,
+			  "the ones that are known do not count again");
+	world_wait(w, 1);
+	second = read_ping(w, two);
+	pong(w, two, second);
+	check_int(hub_get_stats(w->h)->delivered, 4, "the others do");
+	pong(w, one, first);
+	check_int(hub_get_stats(w->h)->delivered, 4, "once");
+	check_int(measured(w), 4, "every pong is measured");
+	world_free(w);
+}
+
 static void
 dropped(void)
 {
@@ -395,6 +438,7 @@ main(void)
 	filtered();
 	other_events();
 	tabs();
+	counted();
 	dropped();
 	large_rooms();
 	many();

@@ -135,6 +135,51 @@ order_and_pieces(void)
 	queue_free(&q);
 }
 
+/* A message that was committed so many microseconds ago. */
+static void
+push_message(queue *q, int64_t ago)
+{
+	frame	   *f = frame_text("m", 1);
+
+	f->committed_at = latency_clock() - ago;
+	queue_push(q, f, NULL);
+	frame_unref(f);
+}
+
+static void
+ages(void)
+{
+	uint64_t	lost = queue_lost;
+	latency		before = queue_written;
+	queue		q;
+
+	queue_init(&q);
+	push_message(&q, 200000);
+	push_message(&q, 400000);
+	push(&q, "x", NULL);
+	take(&q, 100, "..m..m..x");
+	check_int((long long) (queue_written.buckets[latency_bucket(200000)] -
+						   before.buckets[latency_bucket(200000)]), 1,
+			  "a message of 0.2 s was written");
+	check_int((long long) (queue_written.buckets[latency_bucket(400000)] -
+						   before.buckets[latency_bucket(400000)]), 1,
+			  "and one of 0.4 s");
+	before = queue_written;
+
+	push_message(&q, 0);
+	push_message(&q, 0);
+	push(&q, "x", NULL);
+	take(&q, 1, ".");
+	check(memcmp(&before, &queue_written, sizeof(before)) == 0,
+		  "one that is written in part does not count");
+	queue_clear(&q);
+	check_int((long long) (queue_lost - lost), 1, "one is lost");
+	queue_free(&q);
+	check_int((long long) (queue_lost - lost), 2, "and in the end the other");
+	check(memcmp(&before, &queue_written, sizeof(before)) == 0,
+		  "none of them was written");
+}
+
 static void
 drop_some(void)
 {
@@ -265,5 +310,6 @@ main(void)
 	drop_and_clear();
 	evict();
 	many();
+	ages();
 	return check_done();
 }
