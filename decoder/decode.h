@@ -7,6 +7,7 @@
  * relations.c	which relation is one of our tables, and all about it
  * rows.c		a change -> one event, binary or text
  * values.c		a Datum -> JSON
+ * live.c		a row as it is in the table now -> an event (live.h)
  *
  *-------------------------------------------------------------------------
  */
@@ -19,6 +20,7 @@
 #include "lib/stringinfo.h"
 #include "replication/logical.h"
 #include "utils/relcache.h"
+#include "utils/timestamp.h"
 
 #include "event.h"
 
@@ -67,6 +69,7 @@ typedef struct DecodeRow
 {
 	Datum	   *values;
 	bool	   *nulls;
+	bool		is_stored;		/* its TOASTed values can be read */
 } DecodeRow;
 
 /* What has to be known of a relation that is one of our tables, or of a
@@ -144,14 +147,28 @@ put_char(StringInfo out, char c)
 	out->data[out->len++] = c;
 }
 
+/* From PostgreSQL's epoch to that of Unix. */
+static inline int64
+decode_unix_time(TimestampTz time)
+{
+	return time + (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) *
+		USECS_PER_DAY;
+}
+
 /* relations.c */
 extern void decode_relations_init(MemoryContext parent);
 extern void decode_relations_prune(void);
 extern DecodeTable *decode_relation(Relation relation);
+extern DecodeTable *decode_live_relation(Relation relation);
 
 /* rows.c */
 extern void decode_write(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 						 const DecodeEvent *event);
+extern void decode_append_binary(StringInfo out, const event_header *stamp,
+								 const DecodeEvent *event);
+extern void decode_append_row(StringInfo out, const DecodeTable *table,
+							  const DecodeRow *row, bool identity_only,
+							  uint8 *flags);
 
 /* values.c */
 extern void decode_type_init(DecodeType *type, Oid typid, MemoryContext cxt);

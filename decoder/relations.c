@@ -17,13 +17,18 @@
  * is never converted: each of the root's columns knows its place in the
  * partition's tuple.
  *
- * Memory: the cache has a context below that of the decoding context, and
- * every one of our tables a context below that.  An invalidation can arrive
- * in the middle of anything that looks at a catalog, so it only clears flags;
- * the memory goes when the relation is looked up the next time, or when the
- * next transaction begins (a dropped relation is never looked up again).
- * Invalidation callbacks cannot be unregistered and outlive the decoding
- * context: they do nothing while there is no cache.
+ * There are two caches.  The plugin's is of the catalogs as they were; who
+ * reads the tables as they are now (live.c) has another one, which may well
+ * know the same relation differently.
+ *
+ * Memory: a cache has a context of its own, the plugin's below that of the
+ * decoding context, and every one of our tables a context below that.  An
+ * invalidation can arrive in the middle of anything that looks at a catalog, so
+ * it only clears flags; the memory goes when the relation is looked up the
+ * next time, or when the next transaction begins (a dropped relation is never
+ * looked up again; the live cache keeps it).  Invalidation callbacks cannot be
+ * unregistered and outlive the decoding context: they do nothing to a cache
+ * that is not there.
  *
  *-------------------------------------------------------------------------
  */
@@ -76,62 +81,76 @@ typedef struct CacheEntry
 {
 	Oid			relid;			/* hash key: must be first */
 	bool		valid;
+	bool		filled;			/* no error on the way */
 	DecodeTable *table;			/* NULL: not ours */
 } CacheEntry;
 
-static HTAB *cache;				/* of CacheEntry; NULL: not decoding */
-static MemoryContext cache_context;
-static dlist_head tables;		/* all DecodeTables in the cache */
-static bool cache_stale;		/* some entry is not valid */
+typedef struct Cache
+{
+	HTAB	   *entries;		/* of CacheEntry; NULL: there is no cache */
+	MemoryContext context;
+	dlist_head	tables;			/* all DecodeTables in it */
+	bool		stale;			/* some entry is not valid */
+} Cache;
+
+static Cache historic;			/* while decoding */
+static Cache live;				/* from its first use on */
 
 static void
-invalidate(CacheEntry *entry)
+invalidate(Cache *cache, CacheEntry *entry)
 {
 	entry->valid = false;
-	cache_stale = true;
+	cache->stale = true;
 }
 
 static void
-invalidate_relid(Oid relid)
+invalidate_relid(Cache *cache, Oid relid)
 {
-	CacheEntry *entry = hash_search(cache, &relid, HASH_FIND, NULL);
+	CacheEntry *entry = hash_search(cache->entries, &relid, HASH_FIND, NULL);
 
 	if (entry)
-		invalidate(entry);
+		invalidate(cache, entry);
 }
 
 static void
-invalidate_all(void)
+invalidate_all(Cache *cache)
 {
 	HASH_SEQ_STATUS status;
 	CacheEntry *entry;
 
-	hash_seq_init(&status, cache);
+	hash_seq_init(&status, cache->entries);
 	while ((entry = hash_seq_search(&status)) != NULL)
-		invalidate(entry);
+		invalidate(cache, entry);
 }
 
 /* A root's change concerns its partitions: its name is theirs. */
 static void
-relcache_callback(Datum arg, Oid relid)
+relation_changed(Cache *cache, Oid relid)
 {
 	dlist_iter	iter;
 
-	if (cache == NULL)
+	if (cache->entries == NULL)
 		return;
 	if (!OidIsValid(relid))
 	{
-		invalidate_all();
+		invalidate_all(cache);
 		return;
 	}
-	invalidate_relid(relid);
-	dlist_foreach(iter, &tables)
+	invalidate_relid(cache, relid);
+	dlist_foreach(iter, &cache->tables)
 	{
 		DecodeTable *table = dlist_container(DecodeTable, node, iter.cur);
 
 		if (table->root == relid)
-			invalidate_relid(table->relid);
+			invalidate_relid(cache, table->relid);
 	}
+}
+
+static void
+relcache_callback(Datum arg, Oid relid)
+{
+	relation_changed(&historic, relid);
+	relation_changed(&live, relid);
 }
 
 /* Columns are listed with the names of their types. */
@@ -147,27 +166,34 @@ uses_type(const DecodeTable *table, uint32 hash)
 }
 
 static void
-syscache_callback(Datum arg, int cacheid, uint32 hash)
+name_changed(Cache *cache, int cacheid, uint32 hash)
 {
 	dlist_iter	iter;
 
-	if (cache == NULL)
+	if (cache->entries == NULL)
 		return;
-	dlist_foreach(iter, &tables)
+	dlist_foreach(iter, &cache->tables)
 	{
 		DecodeTable *table = dlist_container(DecodeTable, node, iter.cur);
 
 		if (cacheid != TYPEOID || hash == 0 || uses_type(table, hash))
-			invalidate_relid(table->relid);
+			invalidate_relid(cache, table->relid);
 	}
 }
 
-/* The cache's context goes away with the decoding context. */
+static void
+syscache_callback(Datum arg, int cacheid, uint32 hash)
+{
+	name_changed(&historic, cacheid, hash);
+	name_changed(&live, cacheid, hash);
+}
+
+/* The plugin's goes away with the decoding context. */
 static void
 forget_cache(void *arg)
 {
-	cache = NULL;
-	cache_context = NULL;
+	historic.entries = NULL;
+	historic.context = NULL;
 }
 
 static void
@@ -183,28 +209,33 @@ register_callbacks(void)
 	registered = true;
 }
 
+static void
+make_cache(Cache *cache, MemoryContext parent)
+{
+	HASHCTL		ctl = {0};
+
+	register_callbacks();
+	cache->context = AllocSetContextCreate(parent, "openhr_msg relations",
+										   ALLOCSET_DEFAULT_SIZES);
+	dlist_init(&cache->tables);
+	cache->stale = false;
+	ctl.keysize = sizeof(Oid);
+	ctl.entrysize = sizeof(CacheEntry);
+	ctl.hcxt = cache->context;
+	cache->entries = hash_create("openhr_msg relations", 128, &ctl,
+								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
 void
 decode_relations_init(MemoryContext parent)
 {
-	HASHCTL		ctl = {0};
 	MemoryContextCallback *callback;
 
-	register_callbacks();
-
-	cache_context = AllocSetContextCreate(parent, "openhr_msg relations",
-										  ALLOCSET_DEFAULT_SIZES);
-	callback = MemoryContextAlloc(cache_context, sizeof(*callback));
+	make_cache(&historic, parent);
+	callback = MemoryContextAlloc(historic.context, sizeof(*callback));
 	callback->func = forget_cache;
 	callback->arg = NULL;
-	MemoryContextRegisterResetCallback(cache_context, callback);
-
-	dlist_init(&tables);
-	cache_stale = false;
-	ctl.keysize = sizeof(Oid);
-	ctl.entrysize = sizeof(CacheEntry);
-	ctl.hcxt = cache_context;
-	cache = hash_create("openhr_msg relations", 128, &ctl,
-						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	MemoryContextRegisterResetCallback(historic.context, callback);
 }
 
 static void
@@ -227,17 +258,17 @@ decode_relations_prune(void)
 	HASH_SEQ_STATUS status;
 	CacheEntry *entry;
 
-	if (!cache_stale)
+	if (!historic.stale)
 		return;
-	hash_seq_init(&status, cache);
+	hash_seq_init(&status, historic.entries);
 	while ((entry = hash_seq_search(&status)) != NULL)
 	{
 		if (entry->valid)
 			continue;
 		free_table(entry);
-		hash_search(cache, &entry->relid, HASH_REMOVE, NULL);
+		hash_search(historic.entries, &entry->relid, HASH_REMOVE, NULL);
 	}
-	cache_stale = false;
+	historic.stale = false;
 }
 
 /*
@@ -423,9 +454,9 @@ init_row(DecodeRow *row, int natts)
 
 /* All that is allocated on the way stays in the table's own context. */
 static DecodeTable *
-make_table(Relation leaf, Relation root, event_table which)
+make_table(Cache *cache, Relation leaf, Relation root, event_table which)
 {
-	MemoryContext context = AllocSetContextCreate(cache_context,
+	MemoryContext context = AllocSetContextCreate(cache->context,
 												  "openhr_msg table",
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
@@ -442,7 +473,7 @@ make_table(Relation leaf, Relation root, event_table which)
 	init_header(table, leaf);
 	init_row(&table->new_row, natts);
 	init_row(&table->old_row, natts);
-	dlist_push_tail(&tables, &table->node);
+	dlist_push_tail(&cache->tables, &table->node);
 
 	MemoryContextSwitchTo(caller);
 	return table;
@@ -456,7 +487,7 @@ make_table(Relation leaf, Relation root, event_table which)
  * the renaming of the root back will not invalidate it: ask again each time.
  */
 static void
-fill_entry(CacheEntry *entry, Relation relation)
+fill_entry(Cache *cache, CacheEntry *entry, Relation relation)
 {
 	Oid			root_oid = find_root(relation);
 	Relation	root = relation;
@@ -464,6 +495,7 @@ fill_entry(CacheEntry *entry, Relation relation)
 
 	entry->table = NULL;
 	entry->valid = true;
+	entry->filled = false;
 
 	if (root_oid != RelationGetRelid(relation))
 		root = RelationIdGetRelation(root_oid);
@@ -472,12 +504,30 @@ fill_entry(CacheEntry *entry, Relation relation)
 
 	which = which_table(root);
 	if (which >= 0)
-		entry->table = make_table(relation, root, which);
+		entry->table = make_table(cache, relation, root, which);
 	else if (root != relation && is_member(root_oid))
-		invalidate(entry);
+		invalidate(cache, entry);
+	entry->filled = true;
 
 	if (root != relation)
 		RelationClose(root);
+}
+
+static DecodeTable *
+look_up(Cache *cache, Relation relation)
+{
+	Oid			relid = RelationGetRelid(relation);
+	CacheEntry *entry;
+	bool		found;
+
+	entry = hash_search(cache->entries, &relid, HASH_ENTER, &found);
+	if (!found || !entry->valid || !entry->filled)
+	{
+		if (found)
+			free_table(entry);
+		fill_entry(cache, entry, relation);
+	}
+	return entry->table;
 }
 
 /*
@@ -487,16 +537,14 @@ fill_entry(CacheEntry *entry, Relation relation)
 DecodeTable *
 decode_relation(Relation relation)
 {
-	Oid			relid = RelationGetRelid(relation);
-	CacheEntry *entry;
-	bool		found;
+	return look_up(&historic, relation);
+}
 
-	entry = hash_search(cache, &relid, HASH_ENTER, &found);
-	if (!found || !entry->valid)
-	{
-		if (found)
-			free_table(entry);
-		fill_entry(entry, relation);
-	}
-	return entry->table;
+/* The same of a relation as it is now, and good until the next such call. */
+DecodeTable *
+decode_live_relation(Relation relation)
+{
+	if (live.entries == NULL)
+		make_cache(&live, TopMemoryContext);
+	return look_up(&live, relation);
 }

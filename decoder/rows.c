@@ -9,9 +9,10 @@
  *
  * A row is left incomplete in two cases, and says so.  An UPDATE does not log
  * TOASTed values that it left alone: their keys are missing, since null would
- * be wrong and the table may hold another value by now.  And a row whose JSON
- * passes the size limit is written again with its short values only; what is
- * allocated for it stays within the limit, however long the values are.
+ * be wrong and the table may hold another value by now.  (A row that is read
+ * from the table, live.c, is whole.)  And a row whose JSON passes the size
+ * limit is written again with its short values only; what is allocated for it
+ * stays within the limit, however long the values are.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,16 +34,13 @@
 /* Longest JSON of a value that stays in a row which is too large. */
 #define MAX_SHORT_VALUE		64
 
-/* From PostgreSQL's epoch to that of Unix. */
-#define EPOCH_SHIFT \
-	((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
-
 /* Not logged, because an UPDATE did not change it? */
 static inline bool
-is_absent(const DecodeType *type, Datum value)
+is_absent(const DecodeRow *row, const DecodeColumn *column)
 {
-	return type->typlen == -1 &&
-		VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(value));
+	return column->type.typlen == -1 && !row->is_stored &&
+		!row->nulls[column->index] &&
+		VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(row->values[column->index]));
 }
 
 /*
@@ -80,8 +78,7 @@ append_object(StringInfo out, const DecodeTable *table, const DecodeRow *row,
 
 		if (identity_only && !column->identity)
 			continue;
-		if (!row->nulls[column->index] &&
-			is_absent(&column->type, row->values[column->index]))
+		if (is_absent(row, column))
 		{
 			*flags |= EVENT_PARTIAL;
 			continue;
@@ -105,9 +102,9 @@ append_object(StringInfo out, const DecodeTable *table, const DecodeRow *row,
 	return true;
 }
 
-static void
-append_row(StringInfo out, const DecodeTable *table, const DecodeRow *row,
-		   bool identity_only, uint8 *flags)
+void
+decode_append_row(StringInfo out, const DecodeTable *table,
+				  const DecodeRow *row, bool identity_only, uint8 *flags)
 {
 	int			start = out->len;
 
@@ -170,23 +167,21 @@ fill_ids(event_header *header, const DecodeEvent *event)
 	copy_uuid(header->profile_id, row, table->profile);
 }
 
-/* See event.h.  The buffer may stand at any alignment. */
-static void
-append_binary(StringInfo out, const DecodeState *state,
-			  const ReorderBufferTXN *txn, const DecodeEvent *event)
+/*
+ * See event.h; the buffer may stand at any alignment.  The stamp tells of what
+ * transaction the event is.
+ */
+void
+decode_append_binary(StringInfo out, const event_header *stamp,
+					 const DecodeEvent *event)
 {
 	const DecodeTable *table = event->table;
-	event_header header = {
-		.magic = EVENT_MAGIC,
-		.table = table ? table->table : 0,
-		.action = event->action,
-		.xid = txn->xid,
-		.commit_lsn = txn->end_lsn,
-		.ordinal = state->ordinal,
-		.commit_time = txn->xact_time.commit_time + EPOCH_SHIFT
-	};
+	event_header header = *stamp;
 	int			start = out->len;
 
+	header.magic = EVENT_MAGIC;
+	header.table = table ? table->table : 0;
+	header.action = event->action;
 	enlargeStringInfo(out, sizeof(header));
 	out->len += sizeof(header);
 
@@ -200,19 +195,31 @@ append_binary(StringInfo out, const DecodeState *state,
 	{
 		int			text = out->len;
 
-		append_row(out, table, event->row, false, &header.flags);
+		decode_append_row(out, table, event->row, false, &header.flags);
 		header.record_len = out->len - text;
 	}
 	if (has_old(event))
 	{
 		int			text = out->len;
 
-		append_row(out, table, event->old_row, true, &header.flags);
+		decode_append_row(out, table, event->old_row, true, &header.flags);
 		header.old_record_len = out->len - text;
 	}
 
 	header.size = out->len - start;
 	memcpy(out->data + start, &header, sizeof(header));
+}
+
+static event_header
+stamp_of(const DecodeState *state, const ReorderBufferTXN *txn)
+{
+	return (event_header)
+	{
+		.xid = txn->xid,
+		.commit_lsn = txn->end_lsn,
+		.ordinal = state->ordinal,
+		.commit_time = decode_unix_time(txn->xact_time.commit_time)
+	};
 }
 
 static const char *
@@ -256,12 +263,12 @@ append_text(StringInfo out, const DecodeState *state,
 	if (event->row)
 	{
 		appendStringInfoString(out, ",\"record\":");
-		append_row(out, event->table, event->row, false, &flags);
+		decode_append_row(out, event->table, event->row, false, &flags);
 	}
 	if (has_old(event))
 	{
 		appendStringInfoString(out, ",\"old_record\":");
-		append_row(out, event->table, event->old_row, true, &flags);
+		decode_append_row(out, event->table, event->old_row, true, &flags);
 	}
 	if (flags & EVENT_PARTIAL)
 		appendStringInfoString(out, ",\"partial\":true");
@@ -277,10 +284,11 @@ decode_write(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 {
 	DecodeState *state = ctx->output_plugin_private;
 	MemoryContext caller = MemoryContextSwitchTo(state->event_context);
+	event_header stamp = stamp_of(state, txn);
 
 	OutputPluginPrepareWrite(ctx, true);
 	if (state->binary)
-		append_binary(ctx->out, state, txn, event);
+		decode_append_binary(ctx->out, &stamp, event);
 	else
 		append_text(ctx->out, state, txn, event);
 	OutputPluginWrite(ctx, true);
