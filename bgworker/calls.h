@@ -98,7 +98,7 @@ typedef struct MsgCatchUp
 
 /*
  * Behind the struct, each beginning at a multiple of 8: the mark that it is
- * complete for, what it began from, where to go on, and the events.  With more
+ * complete for, what it began from, where to go on, and each event.  With more
  * set there is more to come: by the same call with these as until, from and
  * cursor, and without resume.  Each row comes in the order of its
  * conversation's versions, at most once, as it is in the mark; one that has

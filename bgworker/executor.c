@@ -15,7 +15,8 @@
  *
  * The first executor also does the upkeep, one short step a turn, so that
  * calls do not wait for it: months of messages made ahead, old idempotency
- * keys and broadcasts removed, a look at what the server may log.
+ * keys, broadcasts, positions and departures removed, a look at what the server
+ * may log.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,6 +40,7 @@
 #include "utils/uuid.h"
 
 #include "calls.h"
+#include "catchup_calls.h"
 #include "link.h"
 #include "revocations.h"
 #include "worker.h"
@@ -95,6 +97,17 @@ static const char *const remove_old_queries[] = {
 	"DELETE FROM " MSG_SCHEMA ".broadcasts WHERE ctid = ANY (ARRAY("
 	"SELECT ctid FROM " MSG_SCHEMA ".broadcasts"
 	" WHERE id < " MSG_SCHEMA ".uuid_v7_floor(now() - interval '72 hours')"
+	" LIMIT 1000))",
+
+	"DELETE FROM " MSG_SCHEMA ".client_positions WHERE ctid = ANY (ARRAY("
+	"SELECT ctid FROM " MSG_SCHEMA ".client_positions"
+	" WHERE seen_at < now() - interval '30 days' LIMIT 10000"
+	" FOR UPDATE SKIP LOCKED))",
+
+	/* A day longer than any position that could need them. */
+	"DELETE FROM " MSG_SCHEMA ".departures WHERE ctid = ANY (ARRAY("
+	"SELECT ctid FROM " MSG_SCHEMA ".departures"
+	" WHERE id < " MSG_SCHEMA ".uuid_v7_floor(now() - interval '31 days')"
 	" LIMIT 1000))"
 };
 
@@ -292,6 +305,14 @@ answer(const MsgCall *call, const void *payload)
 		if (!run(apply_receipts, &receipts, "writing receipts",
 				 MSG_CALL_TIMEOUT))
 			failed = "could not write receipts";
+	}
+	else if (msg_is_catchup_call(call->kind))
+	{
+		MsgCatchUpCall catchup = {call, payload, &reply};
+
+		if (!run(msg_answer_catchup, &catchup, "catching up",
+				 MSG_CALL_TIMEOUT))
+			failed = "could not catch up";
 	}
 	else
 		failed = "unknown call";

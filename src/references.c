@@ -72,6 +72,9 @@ msg_profile_deleted(PG_FUNCTION_ARGS)
 				 UUIDOID),
 		MSG_PLAN("DELETE FROM openhr_msg.send_log WHERE profile_id = $1",
 				 UUIDOID),
+		MSG_PLAN("DELETE FROM openhr_msg.client_positions"
+				 " WHERE profile_id = $1",
+				 UUIDOID),
 	};
 
 	return follow(fcinfo, plans, lengthof(plans));
