@@ -33,6 +33,7 @@
 #include "gateway_metrics.h"
 #include "gateway_receipts.h"
 #include "gateway_rules.h"
+#include "gateway_tls.h"
 
 #include "postgres.h"
 
@@ -299,6 +300,7 @@ take_settings(void)
 	server_set_max_message(srv, msg_max_message_bytes);
 	msg_http_set(rooms, rules, msg_max_message_bytes);
 	server_set_compression(srv, msg_compression);
+	msg_tls_read(srv);
 	msg_rules_settle();
 }
 
@@ -337,7 +339,7 @@ look_around(void)
 		ask_for_tables();
 
 	is_live = running && described && msg_events_connected();
-	if (is_live && !listening && now >= next_listen)
+	if (is_live && !listening && now >= next_listen && msg_tls_ready())
 		start_listening();
 	if (is_live != live)
 	{
@@ -501,7 +503,7 @@ report(void)
 	pg_atomic_write_u64(&msg_worker->connections, server_connections(srv));
 	pg_atomic_write_u64(&msg_worker->channels, stats->channels);
 	pg_atomic_write_u64(&msg_worker->events, stats->events);
-	msg_gateway_measure(stats, server_connections(srv));
+	msg_gateway_measure(stats, srv);
 }
 
 static void
@@ -530,7 +532,7 @@ time_left(void)
 		at_most(&timeout, msg_receipts_due(rooms) - UNIX_EPOCH_USECS);
 	if (running && !described && !describing)
 		at_most(&timeout, next_describe);
-	if (live && !listening)
+	if (live && !listening && msg_tls_ready())
 		at_most(&timeout, next_listen);
 	if (msg_refusals_due() != 0)
 		at_most(&timeout, msg_refusals_due());

@@ -9,9 +9,8 @@
  *
  *-------------------------------------------------------------------------
  */
-/* Before postgres.h, which they must not see. */
+/* Before postgres.h, which it must not see. */
 #include "gateway_metrics.h"
-#include "net/server.h"
 
 #include "postgres.h"
 
@@ -22,6 +21,7 @@
 static hub_stats seen;
 static latency seen_written;
 static uint64 seen_lost;
+static uint64 seen_handshakes;
 
 static void
 set_gauge(MsgGauge gauge, uint64 value)
@@ -51,10 +51,10 @@ add_latency(MsgLatency which, latency *before, const latency *after)
 }
 
 void
-msg_gateway_measure(const hub_stats *stats, size_t sockets)
+msg_gateway_measure(const hub_stats *stats, const server *srv)
 {
 	set_gauge(MSG_GAUGE_CONNECTIONS, stats->connections);
-	set_gauge(MSG_GAUGE_SOCKETS, sockets);
+	set_gauge(MSG_GAUGE_SOCKETS, server_connections(srv));
 	set_gauge(MSG_GAUGE_CHANNELS, stats->channels);
 	set_gauge(MSG_GAUGE_QUEUE_BYTES, queue_memory);
 	set_gauge(MSG_GAUGE_CALLS, msg_calls_open());
@@ -67,11 +67,20 @@ msg_gateway_measure(const hub_stats *stats, size_t sockets)
 	count(MSG_COUNT_RECEIPTS, stats->receipts - seen.receipts);
 	count(MSG_COUNT_RECEIPTS_LOST, stats->receipts_lost - seen.receipts_lost);
 	count(MSG_COUNT_FAILED, queue_lost - seen_lost);
+	count(MSG_COUNT_HANDSHAKES, server_handshakes(srv) - seen_handshakes);
 	add_latency(MSG_LATENCY_WRITTEN, &seen_written, &queue_written);
 	add_latency(MSG_LATENCY_ACKNOWLEDGED, &seen.acknowledged,
 				&stats->acknowledged);
 	seen = *stats;
 	seen_lost = queue_lost;
+	seen_handshakes = server_handshakes(srv);
+}
+
+/* Of what is shown to those who come from now on; 0: nothing. */
+void
+msg_gateway_certificate(int64_t expiry)
+{
+	set_gauge(MSG_GAUGE_CERTIFICATE, expiry > 0 ? expiry : 0);
 }
 
 static MsgRefusal

@@ -8,10 +8,14 @@
 #ifndef MSG_GATEWAY_METRICS_H
 #define MSG_GATEWAY_METRICS_H
 
+#include "net/server.h"
 #include "realtime/hub.h"
 
-/* Once a turn: what has become of the hub's numbers, and how many sockets. */
-extern void msg_gateway_measure(const hub_stats *stats, size_t sockets);
+/* Once a turn: what has become of these numbers. */
+extern void msg_gateway_measure(const hub_stats *stats, const server *srv);
+
+/* When the certificate expires, in seconds since 1970; 0: there is none. */
+extern void msg_gateway_certificate(int64_t expiry);
 
 /* Somebody was turned away, with a status of HTTP; below 400: nobody was. */
 extern void msg_gateway_refused(int status);

@@ -39,6 +39,8 @@ extern PGDLLEXPORT char *msg_jwt_secret_file;
 extern PGDLLEXPORT char *msg_jwt_jwks_file;
 extern PGDLLEXPORT char *msg_jwt_audience;
 extern PGDLLEXPORT char *msg_jwt_issuer;
+extern PGDLLEXPORT char *msg_ssl_cert_file;
+extern PGDLLEXPORT char *msg_ssl_key_file;
 extern PGDLLEXPORT char *msg_allowed_origins;
 extern PGDLLEXPORT char *msg_metrics_clients;
 extern PGDLLEXPORT int msg_max_connections;

@@ -40,6 +40,8 @@ char	   *msg_jwt_secret_file = NULL;
 char	   *msg_jwt_jwks_file = NULL;
 char	   *msg_jwt_audience = NULL;
 char	   *msg_jwt_issuer = NULL;
+char	   *msg_ssl_cert_file = NULL;
+char	   *msg_ssl_key_file = NULL;
 char	   *msg_allowed_origins = NULL;
 char	   *msg_metrics_clients = NULL;
 int			msg_max_connections = 0;
@@ -128,6 +130,14 @@ static const Setting settings[] = {
 		"Issuer that a token must come from; empty accepts any.",
 		PGC_SIGHUP, 0,
 	TEXT(msg_jwt_issuer, "", NULL)},
+	{"openhr_msg.ssl_cert_file",
+		"File with the gateways' certificate (PEM); empty: no TLS.",
+		PGC_SIGHUP, 0,
+	TEXT(msg_ssl_cert_file, "", NULL)},
+	{"openhr_msg.ssl_key_file",
+		"File with the private key of the certificate (PEM).",
+		PGC_SIGHUP, 0,
+	TEXT(msg_ssl_key_file, "", NULL)},
 	{"openhr_msg.allowed_origins",
 		"Web origins whose pages may connect; * accepts any.",
 		PGC_SIGHUP, GUC_LIST_INPUT,

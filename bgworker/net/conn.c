@@ -91,6 +91,7 @@ conn_free(server_conn *conn)
 	list_remove(&conn->reading.link);
 	list_remove(&conn->writing.link);
 	ws_decoder_free(&conn->ws);
+	tls_free(conn->tls);
 	free(conn->head);
 	free(conn->last);
 	free(conn);
@@ -511,10 +512,26 @@ conn_flush(server_conn *conn)
 		finish(conn);
 }
 
+/* There is no way to say anything more. */
+void
+conn_give_up(server_conn *conn)
+{
+	disown(conn);
+	exchange_end(conn);
+	free(conn->last);
+	conn->last = NULL;
+	conn->ended = true;
+	conn->state = CONN_DRAINING;
+	list_remove(&conn->reading.link);
+	mark_due(conn);
+}
+
 /* All of our side is with the kernel. */
 static void
 finish(server_conn *conn)
 {
+	if (conn->tls != NULL && !tls_end(conn))
+		return;
 	disown(conn);
 	exchange_end(conn);
 	if (conn->state == CONN_LEAVING)
@@ -528,15 +545,29 @@ finish(server_conn *conn)
 		deadline_start(conn->srv, &conn->reading, DEADLINE_CLOSE);
 }
 
+/* Hand bytes to the client, by TLS or not; false as of conn_put(). */
+bool
+conn_write(server_conn *conn, const uint8_t *bytes, size_t len)
+{
+	return conn->tls != NULL ? tls_write(conn, bytes, len) :
+		conn_put(conn, bytes, len);
+}
+
 /*
  * Hand bytes to the socket.  As a rule it takes them all, and libwebsockets,
  * which keeps nothing for it then, need not know.  False: it is choked, and
  * libwebsockets has kept what did not fit, or it is dead.
  */
 bool
-conn_write(server_conn *conn, uint8_t *bytes, size_t len)
+conn_put(server_conn *conn, const uint8_t *bytes, size_t len)
 {
-	ssize_t		sent = send(conn->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	ssize_t		sent;
+
+	/* One write of TLS may be several of these. */
+	if (conn->choked)
+		sent = 0;
+	else
+		sent = send(conn->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 	if (sent == (ssize_t) len)
 		return true;
@@ -545,11 +576,13 @@ conn_write(server_conn *conn, uint8_t *bytes, size_t len)
 		bytes += sent;
 		len -= (size_t) sent;
 	}
-	if (lws_write(conn->wsi, bytes, len, LWS_WRITE_RAW) < 0)
+	if (lws_write(conn->wsi, (uint8_t *) bytes, len, LWS_WRITE_RAW) < 0)
 	{
 		conn_kill(conn);
 		return false;
 	}
+	if (conn->choked)
+		return false;
 	if (!lws_partial_buffered(conn->wsi))
 		return true;
 

@@ -14,6 +14,7 @@
 #include "../realtime/list.h"
 #include "extensions.h"
 #include "server.h"
+#include "tls.h"
 #include "websocket.h"
 
 /* Bytes that are handed to a socket in one write. */
@@ -62,6 +63,8 @@ struct server_conn
 	bool		choked;			/* the socket takes no more */
 	bool		ended;			/* the last bytes are written */
 	bool		dead;			/* to be torn down */
+	bool		tls_failed;		/* nothing can be read or written any more */
+	tls		   *tls;			/* NULL: plain */
 	server	   *srv;
 	conn_state	state;
 	struct lws *wsi;
@@ -96,6 +99,12 @@ struct server
 	list		deadlines[DEADLINE_KINDS];
 	struct listeners *listeners;
 	inflater   *inflater;		/* of all connections */
+	tls_context *tls;			/* of new connections; NULL: plain */
+	uint64_t	handshakes;		/* of TLS, that succeeded */
+	server_conn *reading;		/* whose input by TLS this is .. */
+	const uint8_t *cipher;
+	size_t		cipher_len;
+	uint8_t		in[OUT_SIZE];	/* .. and what it means */
 	uint8_t		out[OUT_SIZE];
 };
 
@@ -114,7 +123,9 @@ extern void conn_end(server_conn *conn, const void *head, size_t head_len,
 					 const void *body, size_t body_len, conn_state next);
 extern void conn_fail(server_conn *conn, int status, const char *error);
 extern void conn_await(server_conn *conn, deadline_kind kind);
-extern bool conn_write(server_conn *conn, uint8_t *bytes, size_t len);
+extern void conn_give_up(server_conn *conn);
+extern bool conn_write(server_conn *conn, const uint8_t *bytes, size_t len);
+extern bool conn_put(server_conn *conn, const uint8_t *bytes, size_t len);
 
 /* exchange.c */
 extern void exchange_begin(server_conn *conn, const http_request *request,

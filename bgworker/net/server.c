@@ -6,7 +6,7 @@
  * libuv's loop is one descriptor that the owner waits for, among its other
  * events.  libwebsockets sits on that loop and carries bytes for sockets that
  * we accepted and it adopted: reading, writing, keeping what a socket did not
- * take, closing, and in time TLS.  It does so in its raw role: HTTP and
+ * take, closing; those of TLS pass OpenSSL on the way (tls.c).  It does so in its raw role: HTTP and
  * WebSocket are ours (http.c, websocket.c, conn.c), which are small, know
  * nothing of sockets, and can be fuzzed.  In its own WebSocket role 4.1.6
  * takes unmasked frames without telling, has no limit to a message, loops for
@@ -193,6 +193,7 @@ server_free(server *srv)
 		lws_context_destroy(srv->context);
 	uv_loop_close(&srv->loop);
 	inflater_free(srv->inflater);
+	tls_context_free(srv->tls);
 	free((char *) srv->config.addresses);
 	free(srv);
 }
@@ -207,6 +208,35 @@ void
 server_set_compression(server *srv, bool compression)
 {
 	srv->config.compression = compression;
+}
+
+bool
+server_set_tls(server *srv, const char *cert_file, const char *key_file,
+			   char *error, size_t error_size)
+{
+	tls_context *context = NULL;
+
+	if (cert_file != NULL)
+	{
+		context = tls_context_new(cert_file, key_file, error, error_size);
+		if (context == NULL)
+			return false;
+	}
+	tls_context_free(srv->tls);
+	srv->tls = context;
+	return true;
+}
+
+int64_t
+server_certificate_expiry(const server *srv)
+{
+	return srv->tls != NULL ? tls_context_expiry(srv->tls) : 0;
+}
+
+uint64_t
+server_handshakes(const server *srv)
+{
+	return srv->handshakes;
 }
 
 int
@@ -245,6 +275,15 @@ adopt(server *srv, int fd)
 	server_conn *conn = before < most || conn_make_room(srv) ?
 		conn_new(srv) : NULL;
 
+	if (conn != NULL && srv->tls != NULL)
+	{
+		conn->tls = tls_new(srv->tls, conn);
+		if (conn->tls == NULL)
+		{
+			conn_free(conn);
+			conn = NULL;
+		}
+	}
 	if (conn == NULL)
 	{
 		close(fd);
@@ -275,7 +314,10 @@ serve(struct lws *wsi, enum lws_callback_reasons reason, void *session,
 			return 0;
 		case LWS_CALLBACK_RAW_RX:
 			conn = lws_get_opaque_user_data(wsi);
-			conn_input(conn, in, len);
+			if (conn->tls != NULL)
+				tls_input(conn, in, len);
+			else
+				conn_input(conn, in, len);
 			return conn->dead ? -1 : 0;
 		case LWS_CALLBACK_RAW_WRITEABLE:
 			conn = lws_get_opaque_user_data(wsi);

@@ -107,6 +107,18 @@ extern void server_free(server *srv);
 extern void server_set_max_message(server *srv, size_t max_message);
 extern void server_set_compression(server *srv, bool compression);
 
+/*
+ * Speak TLS with this certificate (NULL: none) with connections that come from
+ * now on.  False, with a message in error: all stays as it was.
+ */
+extern bool server_set_tls(server *srv, const char *cert_file,
+						   const char *key_file,
+						   char *error, size_t error_size);
+
+/* When it expires, in seconds since 1970, or 0; how many handshakes went well. */
+extern int64_t server_certificate_expiry(const server *srv);
+extern uint64_t server_handshakes(const server *srv);
+
 /* 0, or an errno with a message in error; may be tried again. */
 extern int	server_listen(server *srv, char *error, size_t error_size);
 

@@ -54,7 +54,7 @@ sub token
 	return "$text." . encode_base64url(hmac_sha256($text, $secret));
 }
 
-# A TCP connection, without a handshake.
+# A TCP connection, without a handshake of WebSocket's; with tls => CA, by TLS.
 sub dial
 {
 	my ($class, %args) = @_;
@@ -68,8 +68,18 @@ sub dial
 		Timeout => $PATIENCE) or croak "could not connect: $@";
 
 	binmode $socket;
+	if (defined $args{tls})
+	{
+		require IO::Socket::SSL;
+		IO::Socket::SSL->start_SSL($socket,
+			SSL_ca_file => $args{tls},
+			SSL_hostname => 'localhost',
+			SSL_verifycn_name => 'localhost')
+		  or croak "no TLS: $IO::Socket::SSL::SSL_ERROR";
+	}
 	return bless {
 		socket => $socket,
+		tls => defined $args{tls},
 		input => '',
 		ref => 0,
 		events => [],
@@ -147,7 +157,8 @@ sub send_bytes
 
 	while (length $bytes)
 	{
-		my $sent = send $self->{socket}, $bytes, MSG_NOSIGNAL;
+		my $sent = $self->{tls} ? $self->{socket}->syswrite($bytes) :
+		  send $self->{socket}, $bytes, MSG_NOSIGNAL;
 
 		return 0 unless defined $sent;
 		substr($bytes, 0, $sent, '');
@@ -341,10 +352,12 @@ sub _read_until
 	{
 		my $left = $deadline - time;
 
-		croak 'nothing came in time' if $left <= 0 || !$select->can_read($left);
+		croak 'nothing came in time'
+		  if $left <= 0
+		  || !($self->{tls} && $self->{socket}->pending)
+		  && !$select->can_read($left);
 		my $read =
-		  sysread $self->{socket}, $self->{input}, 65536,
-		  length $self->{input};
+		  $self->{socket}->sysread($self->{input}, 65536, length $self->{input});
 		return 0 unless $read;
 	}
 	return 1;

@@ -48,6 +48,10 @@ static size_t max_body = 1024 * 1024;
 /* Is compression agreed on with those who offer it?  Likewise. */
 static bool compression = true;
 
+/* Where a certificate and its key are, for TLS; read anew upon SIGHUP. */
+static const char *cert_file;
+static const char *key_file;
+
 /* The test cannot go on. */
 static void __attribute__((format(printf, 1, 2), noreturn))
 bail_out(const char *format,...)
@@ -79,6 +83,7 @@ static server *srv;
 static long turns;
 static long pongs;
 static volatile sig_atomic_t stopping;
+static volatile sig_atomic_t reloading;
 
 static inline void
 enqueue(owned *o, bool binary, const char *data, size_t len)
@@ -272,6 +277,8 @@ on_receive(void *arg, void *user, bool binary, const char *data, size_t len)
 		tell(o, turns);
 	else if (strcmp(text, "pongs") == 0)
 		tell(o, pongs);
+	else if (strcmp(text, "handshakes") == 0)
+		tell(o, server_handshakes(srv));
 	else if (strcmp(text, "connections") == 0)
 		tell(o, server_connections(srv));
 	else
@@ -342,6 +349,24 @@ on_signal(int signo)
 	stopping = 1;
 }
 
+static inline void
+on_hangup(int signo)
+{
+	(void) signo;
+	reloading = 1;
+}
+
+static inline void
+reload(void)
+{
+	char		error[256];
+
+	reloading = 0;
+	if (cert_file != NULL &&
+		!server_set_tls(srv, cert_file, key_file, error, sizeof(error)))
+		on_log(NULL, error);
+}
+
 /* The child: serve until SIGTERM. */
 static inline void
 serve(int ready)
@@ -362,6 +387,9 @@ serve(int ready)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	signal(SIGTERM, on_signal);
 	srv = server_new(&config, &ops, NULL, error, sizeof(error));
+	if (srv != NULL)
+		reload();
+	signal(SIGHUP, on_hangup);
 	err = srv ? server_listen(srv, error, sizeof(error)) : -1;
 	if (err != 0)
 	{
@@ -378,6 +406,8 @@ serve(int ready)
 
 		poll(&fd, 1, server_timeout(srv));
 		turns++;
+		if (reloading)
+			reload();
 		server_run(srv);
 		server_flush(srv);
 	}
