@@ -210,7 +210,10 @@ answer_catch_up(StringInfo reply, const MsgCall *call, Parts *parts)
 	{
 		PushActiveSnapshot(GetLatestSnapshot());
 		if (wanted->until == NULL)
+		{
 			wanted->until = msg_take_mark();
+			wanted->all_due = msg_mark_is_rough();
+		}
 		msg_catch_up(wanted, &missed);
 		PopActiveSnapshot();
 	}

@@ -24,6 +24,8 @@ typedef struct MsgWanted
 	uint8		tables;			/* 1 << event_table */
 	const event_position *from;
 	const event_mark *until;	/* newer than "from" */
+	bool		all_due;		/* first batch: "until" sees too little, so
+								 * everything that can be read is due */
 	const char *cursor;			/* NULL: the first batch */
 	Size		cursor_len;
 	uint32		max_events;

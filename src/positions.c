@@ -122,6 +122,12 @@ put_own(event_position *position, uint64 *to, uint32 n, FullTransactionId next)
 	return put_ids(to, n, children, nchildren, position->xmax, next);
 }
 
+bool
+msg_mark_is_rough(void)
+{
+	return GetActiveSnapshot()->suboverflowed;
+}
+
 event_mark *
 msg_take_mark(void)
 {
@@ -138,12 +144,16 @@ msg_take_mark(void)
 	mark->fence = GetXLogInsertRecPtr();
 	position->taken_at = msg_unix_time(GetCurrentTimestamp());
 	position->xmin = widen(snapshot->xmin, next);
-	position->xmax = snapshot->suboverflowed ?
+	position->xmax = msg_mark_is_rough() ?
 		position->xmin : widen(snapshot->xmax, next);
 
-	n = put_ids(xip, n, snapshot->xip, snapshot->xcnt, position->xmax, next);
-	n = put_ids(xip, n, snapshot->subxip, snapshot->subxcnt, position->xmax,
-				next);
+	if (!msg_mark_is_rough())
+	{
+		n = put_ids(xip, n, snapshot->xip, snapshot->xcnt, position->xmax,
+					next);
+		n = put_ids(xip, n, snapshot->subxip, snapshot->subxcnt,
+					position->xmax, next);
+	}
 	n = put_own(position, xip, n, next);
 
 	qsort(xip, n, sizeof(uint64), compare_ids);

@@ -20,6 +20,12 @@
  */
 extern PGDLLEXPORT event_mark *msg_take_mark(void);
 
+/*
+ * Does it see less than the snapshot, since that does not know all who are in
+ * progress?
+ */
+extern PGDLLEXPORT bool msg_mark_is_rough(void);
+
 /* A position's bytes as they came from elsewhere: NULL when they are none. */
 extern PGDLLEXPORT const event_position *msg_check_position(const void *bytes,
 															Size len);
@@ -27,7 +33,7 @@ extern PGDLLEXPORT const event_position *msg_check_position(const void *bytes,
 /* Does it have the changes of this transaction? */
 extern bool msg_position_sees(const event_position *position, uint64 xid);
 
-/* The transaction that wrote a row, be it frozen by now; next is from before. */
+/* Who wrote a row, also when it is frozen by now; next is the next id. */
 extern uint64 msg_row_xid(HeapTuple tuple, FullTransactionId next);
 
 /* As values of SQL: the snapshot (pg_snapshot), and what else (xid8[]). */
