@@ -46,6 +46,9 @@
 #define ACCEPT_BURST		500
 #define NS_PER_ACCEPT		(UINT64_C(1000000000) / ACCEPTS_A_SECOND)
 
+/* By TLS it costs up to 1 ms, so these count twice, lest it takes too long. */
+#define TLS_FACTOR			2
+
 /* For so long it is full, before the next few are let in. */
 #define TURNSTILE_MS		20
 
@@ -298,7 +301,8 @@ ready(uv_poll_t *poll, int status, int events)
 		}
 		if (!accept_one(l, item->fd))
 			break;
-		l->spent_until += NS_PER_ACCEPT;
+		l->spent_until += NS_PER_ACCEPT *
+			(l->srv->tls != NULL ? TLS_FACTOR : 1);
 	}
 }
 
