@@ -270,6 +270,30 @@ sub health_of
 	return $health->{status};
 }
 
+# The one executor of the gateway that answers ends, and comes back.
+$node->value("SELECT pg_terminate_backend(pid, 10000) FROM openhr_msg.status()
+	WHERE worker = 'executor'");
+is(health_of(qr/"running":0,/, 'no executor'), 503, 'without an executor');
+is(health_of(qr/"status":"ok"/, 'it is back'), 200, '... until it is back');
+
+# A streamer that stands still
+my $streamer = $node->status('pid', 'streamer');
+$node->append_conf('postgresql.conf',
+	"openhr_msg.max_slot_lag = '1MB'\nopenhr_msg.metrics_clients = '*'");
+$node->reload;
+$node->wait_until(sub { call('/metrics')->{status} == 200 }, 'all may look');
+my $resets = number('openhr_msg_slot_resets_total');
+kill STOP => $streamer;
+$node->value("SELECT pg_logical_emit_message(false, 'x', repeat('x', 3000000))");
+is(health_of(qr/"slot":"lagging"/, 'the slot lags'), 503,
+	'with a slot that lags');
+cmp_ok(number('openhr_msg_slot_lag_bytes'), '>', 1 << 20, '... by as much');
+kill CONT => $streamer;
+is(health_of(qr/"status":"ok"/, 'the slot is made anew'), 200,
+	'... until it is made anew');
+cmp_ok(number('openhr_msg_slot_resets_total'), '>', $resets,
+	'... which is counted');
+
 $node->value('DROP EXTENSION openhr_msg');
 is(health_of(qr/"streamer":"waiting","slot":"missing"/,
 		'no extension: nothing to stream'), 503, 'without the extension');
