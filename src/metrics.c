@@ -290,27 +290,47 @@ tell_plain(const Metric *m, Reader *reader, double value)
 	tell(reader, &sample, value);
 }
 
-static uint64
-sum_counters(int counter, bool all, MsgWorkerKind kind)
+static MsgMetrics *
+metrics_of(int slot)
 {
-	uint64		sum = 0;
-
-	for (int i = 0; i < msg_shared->nslots; i++)
-		if (all || msg_shared->slots[i].kind == kind)
-			sum += pg_atomic_read_u64(&msg_shared->slots[i].metrics.counters[counter]);
-	return sum;
+	return &msg_shared->slots[slot].metrics;
 }
 
 static void
 read_counter(const Metric *m, Reader *reader)
 {
-	tell_plain(m, reader, sum_counters(m->index, true, 0));
+	uint64		sum = 0;
+
+	for (int i = 0; i < msg_shared->nslots; i++)
+		sum += pg_atomic_read_u64(&metrics_of(i)->counters[m->index]);
+	tell_plain(m, reader, sum);
 }
 
 static void
 read_wakeups(const Metric *m, Reader *reader)
 {
-	tell_plain(m, reader, sum_counters(MSG_COUNT_WAKEUPS, false, m->index));
+	uint64		sum = 0;
+
+	for (int i = 0; i < msg_shared->nslots; i++)
+		if (msg_shared->slots[i].kind == m->index)
+			sum += pg_atomic_read_u64(&metrics_of(i)->counters[MSG_COUNT_WAKEUPS]);
+	tell_plain(m, reader, sum);
+}
+
+/* Of all workers: one bucket (of them alone), or (-1) the sum. */
+static uint64
+sum_latencies(int which, int bucket)
+{
+	uint64		sum = 0;
+
+	for (int i = 0; i < msg_shared->nslots; i++)
+	{
+		MsgMetrics *m = metrics_of(i);
+
+		sum += pg_atomic_read_u64(bucket < 0 ? &m->latency_sums[which] :
+								  &m->latencies[which][bucket]);
+	}
+	return sum;
 }
 
 /* Buckets are cumulative there, and the last one is the number of all. */
@@ -320,24 +340,20 @@ read_latency(const Metric *m, Reader *reader)
 	MsgSample	sample = sample_of(m, reader);
 	int			le = sample.nlabels;
 	uint64		count = 0;
-	uint64		sum = 0;
 
 	sample.suffix = "_bucket";
 	for (int b = 0; b < LATENCY_BUCKETS; b++)
 	{
-		for (int i = 0; i < msg_shared->nslots; i++)
-			count += pg_atomic_read_u64(&msg_shared->slots[i].metrics.latencies[m->index][b]);
+		count += sum_latencies(m->index, b);
 		sample.nlabels = le;
 		add_label(&sample, "le",
 				  b < LATENCY_BUCKETS - 1 ? latency_bounds[b].text : "+Inf");
 		tell(reader, &sample, count);
 	}
-	for (int i = 0; i < msg_shared->nslots; i++)
-		sum += pg_atomic_read_u64(&msg_shared->slots[i].metrics.latency_sums[m->index]);
 
 	sample.nlabels = le;
 	sample.suffix = "_sum";
-	tell(reader, &sample, sum / 1e6);
+	tell(reader, &sample, sum_latencies(m->index, -1) / 1e6);
 	sample.suffix = "_count";
 	tell(reader, &sample, count);
 }
@@ -345,7 +361,9 @@ read_latency(const Metric *m, Reader *reader)
 static uint64
 gauge(int gateway, int index)
 {
-	return pg_atomic_read_u64(&msg_shared->slots[MSG_SLOT_GATEWAY(gateway)].metrics.gauges[index]);
+	MsgMetrics *m = metrics_of(MSG_SLOT_GATEWAY(gateway));
+
+	return pg_atomic_read_u64(&m->gauges[index]);
 }
 
 static void

@@ -52,7 +52,8 @@ typedef enum MsgCounter
 	MSG_COUNT_WAKEUPS,			/* everybody */
 	MSG_COUNT_CALLS_FAILED,		/* executor */
 	MSG_COUNT_CALLS,			/* executor: a number for each kind */
-	MSG_COUNT_REFUSED = MSG_COUNT_CALLS + MSG_CALL_KINDS,	/* gateway, the same */
+	/* gateway: a number for each reason */
+	MSG_COUNT_REFUSED = MSG_COUNT_CALLS + MSG_CALL_KINDS,
 	MSG_COUNTERS = MSG_COUNT_REFUSED + MSG_REFUSALS
 } MsgCounter;
 

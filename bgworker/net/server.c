@@ -6,12 +6,12 @@
  * libuv's loop is one descriptor that the owner waits for, among its other
  * events.  libwebsockets sits on that loop and carries bytes for sockets that
  * we accepted and it adopted: reading, writing, keeping what a socket did not
- * take, closing; those of TLS pass OpenSSL on the way (tls.c).  It does so in its raw role: HTTP and
- * WebSocket are ours (http.c, websocket.c, conn.c), which are small, know
- * nothing of sockets, and can be fuzzed.  In its own WebSocket role 4.1.6
- * takes unmasked frames without telling, has no limit to a message, loops for
- * ever on pipelined POSTs, keeps its timers in a list that each connection
- * walks through, and Debian builds it with its assertions on.
+ * take, closing; those of TLS pass OpenSSL on the way (tls.c).  It does so in
+ * its raw role: HTTP and WebSocket are ours (http.c, websocket.c, conn.c),
+ * which are small, know nothing of sockets, and can be fuzzed.  In its own
+ * WebSocket role 4.1.6 takes unmasked frames without telling, has no limit to a
+ * message, loops for ever on pipelined POSTs, keeps its timers in a list that
+ * each connection walks through, and Debian builds it with its assertions on.
  *
  * Its timers are not used at all.  Deadlines are our own (conn.c), and the
  * loop sleeps when there are none.
