@@ -17,7 +17,8 @@
 
 #include <stdbool.h>
 #include <stdlib.h>
-#include <zlib.h>
+
+#include "../realtime/zmemory.h"
 
 /* Negative: bare blocks, without zlib's header and trailer. */
 #define WINDOW			(-15)
@@ -45,20 +46,6 @@ static inflate_result feed(inflater *in, const uint8_t *data, size_t len,
 static inflate_result step(inflater *in, size_t most);
 static bool make_room(inflater *in, size_t most);
 
-static void *
-take_memory(void *opaque, unsigned n, unsigned size)
-{
-	(void) opaque;
-	return calloc(n, size);
-}
-
-static void
-give_memory(void *opaque, void *p)
-{
-	(void) opaque;
-	free(p);
-}
-
 inflater *
 inflater_new(void)
 {
@@ -66,8 +53,7 @@ inflater_new(void)
 
 	if (in == NULL)
 		return NULL;
-	in->z.zalloc = take_memory;
-	in->z.zfree = give_memory;
+	zmemory_use(&in->z);
 	if (inflateInit2(&in->z, WINDOW) != Z_OK)
 	{
 		free(in);

@@ -18,7 +18,8 @@
 #include "packer.h"
 
 #include <stdlib.h>
-#include <zlib.h>
+
+#include "zmemory.h"
 
 #define PACK_MIN		1024	/* bytes of a frame */
 #define PACK_MAX		(256 * 1024)
@@ -36,20 +37,6 @@ struct packer
 	z_stream	z;
 	uint8_t		out[PACK_MAX];
 };
-
-static void *
-take_memory(void *opaque, unsigned n, unsigned size)
-{
-	(void) opaque;
-	return calloc(n, size);
-}
-
-static void
-give_memory(void *opaque, void *p)
-{
-	(void) opaque;
-	free(p);
-}
 
 /* The buffer takes no memory before it is used. */
 packer *
@@ -74,8 +61,7 @@ begin(packer *p)
 {
 	if (p->ready)
 		return deflateReset(&p->z) == Z_OK;
-	p->z.zalloc = take_memory;
-	p->z.zfree = give_memory;
+	zmemory_use(&p->z);
 	p->ready = deflateInit2(&p->z, Z_BEST_SPEED, Z_DEFLATED, WINDOW,
 							MEMORY_LEVEL, Z_DEFAULT_STRATEGY) == Z_OK;
 	return p->ready;
