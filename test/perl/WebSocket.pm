@@ -31,7 +31,7 @@ use IO::Select;
 use IO::Socket::IP;
 use JSON::PP;
 use MIME::Base64 qw(encode_base64 encode_base64url);
-use Socket qw(MSG_NOSIGNAL SHUT_WR SOL_SOCKET SO_RCVBUF);
+use Socket qw(MSG_NOSIGNAL SHUT_WR SOL_SOCKET SO_LINGER SO_RCVBUF);
 use Time::HiRes qw(time);
 
 our $PATIENCE = 60;
@@ -115,6 +115,7 @@ sub request
 	push @query, "apikey=$args{token}" if defined $args{token};
 	push @query, 'vsn=' . ($args{vsn} // '2.0.0')
 	  unless exists $args{vsn} && !defined $args{vsn};
+	push @query, "client_id=$args{client_id}" if defined $args{client_id};
 	$path .= '?' . join('&', @query) if @query;
 
 	return join "\r\n", "GET $path HTTP/1.1",
@@ -268,6 +269,15 @@ sub is_gone
 }
 
 sub close { close $_[0]{socket} }
+
+# Without a goodbye: whatever is under way, either way, is lost.
+sub reset
+{
+	my ($self) = @_;
+
+	setsockopt $self->{socket}, SOL_SOCKET, SO_LINGER, pack('ii', 1, 0);
+	return $self->close;
+}
 
 # Realtime protocol
 
