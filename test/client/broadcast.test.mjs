@@ -4,6 +4,8 @@
  *
  * That somebody does not hear is shown by a later broadcast that is heard: the
  * gateway brings them in one order.
+ *
+ * Runs alone: for a while it opens channels to everybody.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

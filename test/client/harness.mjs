@@ -29,6 +29,21 @@ function required(name) {
   return process.env[name];
 }
 
+/*
+ * supabase-js leaves timers behind that wait for what has come: each
+ * disconnect() has one of ten seconds.  When all tests are over, nothing that
+ * is left keeps Node from ending.
+ */
+const timers = new Set();
+globalThis.setTimeout = new Proxy(setTimeout, {
+  apply(target, self, args) {
+    const timer = Reflect.apply(target, self, args);
+    timers.add(timer);
+    return timer;
+  },
+});
+after(() => timers.forEach(timer => timer.unref()));
+
 /* ---- tokens ---------------------------------------------------------- */
 
 const base64url = data => Buffer.from(data).toString('base64url');

@@ -1,6 +1,8 @@
 /*
  * Subscriptions that come, break and come back: a promise of SUBSCRIBED is
  * kept to the letter, and what breaks is repaired without anybody's help.
+ *
+ * Runs alone: it ends the processes that the others use.
  */
 import assert from 'node:assert/strict';
 import net from 'node:net';
