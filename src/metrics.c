@@ -312,7 +312,7 @@ read_wakeups(const Metric *m, Reader *reader)
 	uint64		sum = 0;
 
 	for (int i = 0; i < msg_shared->nslots; i++)
-		if (msg_shared->slots[i].kind == m->index)
+		if ((int) msg_shared->slots[i].kind == m->index)
 			sum += pg_atomic_read_u64(&metrics_of(i)->counters[MSG_COUNT_WAKEUPS]);
 	tell_plain(m, reader, sum);
 }
