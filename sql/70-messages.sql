@@ -94,10 +94,20 @@ ROWS 50;
 COMMENT ON FUNCTION openhr_msg.list_messages(uuid, integer, timestamptz, bigint, bigint) IS
 'a page of messages: the newest ones, those before a time or a seq (newest first), or those after a seq (oldest first)';
 
+CREATE FUNCTION openhr_msg.epoch()
+RETURNS text
+AS 'MODULE_PATHNAME', 'msg_epoch'
+LANGUAGE C STABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp;
+
+COMMENT ON FUNCTION openhr_msg.epoch() IS
+'as long as it is the same, seq and version mean what they meant; another one after a restore or a failover';
+
 CREATE FUNCTION openhr_msg.list_changes(
 	conversation_id uuid,
 	since_version bigint,
-	max integer DEFAULT 50)
+	max integer DEFAULT 50,
+	epoch text DEFAULT NULL)
 RETURNS SETOF @extschema@.messages
 AS 'MODULE_PATHNAME', 'msg_list_changes'
 LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER
@@ -108,8 +118,8 @@ SET enable_sort = off
 SET jit = off
 ROWS 50;
 
-COMMENT ON FUNCTION openhr_msg.list_changes(uuid, bigint, integer) IS
-'messages that were sent, edited or deleted after a version, as they are now, in the order of their versions';
+COMMENT ON FUNCTION openhr_msg.list_changes(uuid, bigint, integer, text) IS
+'messages that were sent, edited or deleted after a version, as they are now, in the order of their versions; an error (PT410) when the epoch is not the present one';
 
 CREATE FUNCTION openhr_msg.edit_message(message_id uuid, content text)
 RETURNS @extschema@.messages
@@ -159,7 +169,8 @@ REVOKE ALL ON FUNCTION
 	openhr_msg.push_sent_at(timestamptz[], timestamptz),
 	openhr_msg.send_message(uuid, text, text, uuid, jsonb, text),
 	openhr_msg.list_messages(uuid, integer, timestamptz, bigint, bigint),
-	openhr_msg.list_changes(uuid, bigint, integer),
+	openhr_msg.epoch(),
+	openhr_msg.list_changes(uuid, bigint, integer, text),
 	openhr_msg.edit_message(uuid, text),
 	openhr_msg.delete_message(uuid),
 	openhr_msg.mark_read(uuid, bigint)
@@ -168,7 +179,8 @@ FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
 	openhr_msg.send_message(uuid, text, text, uuid, jsonb, text),
 	openhr_msg.list_messages(uuid, integer, timestamptz, bigint, bigint),
-	openhr_msg.list_changes(uuid, bigint, integer),
+	openhr_msg.epoch(),
+	openhr_msg.list_changes(uuid, bigint, integer, text),
 	openhr_msg.edit_message(uuid, text),
 	openhr_msg.delete_message(uuid),
 	openhr_msg.mark_read(uuid, bigint)

@@ -20,13 +20,13 @@ SET search_path = pg_catalog;
 COMMENT ON FUNCTION openhr_msg.status() IS
 'one row for each background worker of the server: its state (down, stopped, waiting for database or extension, starting, running), since when the process lives, a gateway''s open connections and joined channels, events or calls served, turns of its loop, and the WAL position that it has done';
 
-CREATE FUNCTION openhr_msg.epoch()
+CREATE FUNCTION openhr_msg.slot_epoch()
 RETURNS bigint
-AS 'MODULE_PATHNAME', 'msg_epoch'
+AS 'MODULE_PATHNAME', 'msg_slot_epoch'
 LANGUAGE C VOLATILE STRICT
 SET search_path = pg_catalog;
 
-COMMENT ON FUNCTION openhr_msg.epoch() IS
+COMMENT ON FUNCTION openhr_msg.slot_epoch() IS
 'how many times since the server started the replication slot was made or dropped; clients catch up from the tables each time';
 
 CREATE VIEW openhr_msg.slot_status AS
@@ -37,7 +37,7 @@ CREATE VIEW openhr_msg.slot_status AS
 		   pg_catalog.pg_size_bytes(pg_catalog.current_setting(
 				'openhr_msg.max_slot_lag')) AS max_lag_bytes,
 		   wal_status,
-		   openhr_msg.epoch() AS epoch
+		   openhr_msg.slot_epoch() AS epoch
 	FROM pg_catalog.pg_replication_slots
 	WHERE slot_name = 'openhr_msg';
 
@@ -82,11 +82,11 @@ SET search_path = pg_catalog;
 COMMENT ON FUNCTION openhr_msg.start_workers() IS
 'lets the workers return to the database after stop_workers(); does not wait for them';
 
-REVOKE ALL ON FUNCTION openhr_msg.status(), openhr_msg.epoch(),
+REVOKE ALL ON FUNCTION openhr_msg.status(), openhr_msg.slot_epoch(),
 	openhr_msg.read_stats(),
 	openhr_msg.stop_workers(), openhr_msg.start_workers() FROM PUBLIC;
 SELECT openhr_msg.revoke_grants('openhr_msg.slot_status');
 SELECT openhr_msg.revoke_grants('openhr_msg.stats');
-GRANT EXECUTE ON FUNCTION openhr_msg.status(), openhr_msg.epoch(),
+GRANT EXECUTE ON FUNCTION openhr_msg.status(), openhr_msg.slot_epoch(),
 	openhr_msg.read_stats() TO pg_monitor;
 GRANT SELECT ON openhr_msg.slot_status, openhr_msg.stats TO pg_monitor;

@@ -18,6 +18,7 @@
 /* PostgREST and our gateway answer PTnnn with the HTTP status nnn. */
 #define ERRCODE_MSG_NOT_FOUND		MAKE_SQLSTATE('P', 'T', '4', '0', '4')
 #define ERRCODE_MSG_CONFLICT		MAKE_SQLSTATE('P', 'T', '4', '0', '9')
+#define ERRCODE_MSG_GONE			MAKE_SQLSTATE('P', 'T', '4', '1', '0')
 #define ERRCODE_MSG_TOO_MANY		MAKE_SQLSTATE('P', 'T', '4', '2', '9')
 
 #define MSG_PAGE_DEFAULT	50

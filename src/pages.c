@@ -42,6 +42,7 @@
 #include "arguments.h"
 #include "callers.h"
 #include "compat.h"
+#include "epoch.h"
 #include "pages.h"
 #include "partitions.h"
 #include "spi_plans.h"
@@ -306,8 +307,8 @@ return_page(FunctionCallInfo fcinfo, const MessagePage *page)
 }
 
 /*
- * list_changes(conversation_id uuid, since_version bigint, max integer):
- *				setof messages
+ * list_changes(conversation_id uuid, since_version bigint, max integer,
+ *				epoch text): setof messages
  *
  * A message that changed more than once comes once, as it is now.  A change
  * may be in any month, so all of them are opened, but not when there is
@@ -344,6 +345,8 @@ msg_list_changes(PG_FUNCTION_ARGS)
 	if (msg_plan_read(&news_plan, asked, NULL) == 0 ||
 		!(caller.is_service || msg_plan_bool(1)))
 		msg_refuse_sight(&caller);
+	if (!PG_ARGISNULL(3))
+		msg_require_epoch(PG_GETARG_TEXT_PP(3));
 	if (msg_plan_bool(2))
 		msg_plan_return(&changes_plan, wanted, NULL, fcinfo);
 	SPI_finish();

@@ -24,7 +24,7 @@
 #include "openhr_msg.h"
 
 PG_FUNCTION_INFO_V1(msg_status);
-PG_FUNCTION_INFO_V1(msg_epoch);
+PG_FUNCTION_INFO_V1(msg_slot_epoch);
 PG_FUNCTION_INFO_V1(msg_stop_workers);
 PG_FUNCTION_INFO_V1(msg_start_workers);
 
@@ -119,7 +119,7 @@ msg_status(PG_FUNCTION_ARGS)
 }
 
 Datum
-msg_epoch(PG_FUNCTION_ARGS)
+msg_slot_epoch(PG_FUNCTION_ARGS)
 {
 	msg_require_preload();
 	PG_RETURN_INT64(pg_atomic_read_u32(&msg_shared->epoch));

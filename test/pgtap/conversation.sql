@@ -56,6 +56,15 @@ SELECT results_eq(
 	format('SELECT seq, version FROM openhr_msg.list_changes(%L, 3)',
 		   :'talk'), 'VALUES (1::bigint, 5::bigint)',
 	'changes are final states in the order of version');
+SELECT results_eq(
+	format('SELECT version FROM openhr_msg.list_changes(%L, 3,
+		epoch => openhr_msg.epoch())', :'talk'), ARRAY[5::bigint],
+	'... in the present epoch');
+SELECT throws_ok(format('SELECT openhr_msg.list_changes(%L, %s,
+		epoch => %L)', :'talk', version, epoch), 'PT410',
+	'position is from another epoch', 'no other epoch: ' || epoch)
+FROM (VALUES (3, ''), (3, 'x'), (999, openhr_msg.epoch() || ' ')) AS t(version, epoch);
+SELECT matches(openhr_msg.epoch(), '^[0-9a-f]{16}$', 'an epoch tells nothing else');
 
 SELECT lives_ok(format('SELECT openhr_msg.add_participant(%L, %L)', :'talk',
 	:eve), 'an admin adds somebody');

@@ -61,7 +61,7 @@ sub streamed
 
 sub epoch
 {
-	return $node->safe_psql('other', 'SELECT openhr_msg.epoch()');
+	return $node->safe_psql('other', 'SELECT openhr_msg.slot_epoch()');
 }
 
 # Insert, and wait until the streamer has passed it on; how many events?

@@ -44,7 +44,7 @@ my $all_run = "count(*) = 4 AND bool_and(state = 'running')";
 
 sub epoch
 {
-	return $node->safe_psql('postgres', 'SELECT openhr_msg.epoch()');
+	return $node->safe_psql('postgres', 'SELECT openhr_msg.slot_epoch()');
 }
 
 sub log_count
@@ -210,7 +210,7 @@ for (1 .. 3)
 	$node->safe_psql('postgres', 'CHECKPOINT');
 }
 ok( $node->poll_query_until(
-		'postgres', "SELECT openhr_msg.epoch() > $epoch"),
+		'postgres', "SELECT openhr_msg.slot_epoch() > $epoch"),
 	'a slot that lags is dropped');
 is( log_count('because it holds back more WAL than "openhr_msg.max_slot_lag"') > 0,
 	1, '... which the log tells');
@@ -259,7 +259,7 @@ my $offset = -s $node->logfile;
 $node->safe_psql('postgres',
 	'INSERT INTO conversations (mood) SELECT mood FROM moods');
 ok( $node->poll_query_until(
-		'postgres', "SELECT openhr_msg.epoch() > $epoch"),
+		'postgres', "SELECT openhr_msg.slot_epoch() > $epoch"),
 	'a transaction that cannot be decoded is given up');
 is(log_count('decoding failed at [0-9A-F]+/[0-9A-F]+, attempt \d of 5', $offset),
 	5, '... after five attempts');

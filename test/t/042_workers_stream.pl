@@ -141,7 +141,7 @@ until (@{ $of[0] } && @{ $of[1] })
 my $stuck = $node->value("SELECT pid FROM openhr_msg.status()
 	WHERE worker = 'gateway' AND gateway = 0");
 my $offset = -s $node->logfile;
-my $epoch = $node->value('SELECT openhr_msg.epoch()');
+my $epoch = $node->value('SELECT openhr_msg.slot_epoch()');
 kill 'STOP', $stuck;
 $node->value(sends(200, 10000));	# more than a queue holds
 @readers = @{ $of[1] };
@@ -161,7 +161,7 @@ is($_->close_code, 1012, 'a client of the other one is asked to come back')
 push @readers, map { $node->subscribe($ana) } 1 .. 8;
 $node->value(sends(1));
 all_get(1, '... and can');
-is($node->value('SELECT openhr_msg.epoch()'), $epoch,
+is($node->value('SELECT openhr_msg.slot_epoch()'), $epoch,
 	'... without a new epoch for all');
 
 $node->stop;

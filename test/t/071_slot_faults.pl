@@ -39,7 +39,7 @@ sub write_wal
 	return;
 }
 
-sub epoch { return $node->value('SELECT openhr_msg.epoch()') }
+sub epoch { return $node->value('SELECT openhr_msg.slot_epoch()') }
 
 # The fault costs the slot, and with it all connections.
 sub new_epoch

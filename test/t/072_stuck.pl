@@ -29,7 +29,7 @@ sub pid_of
 		"SELECT pid FROM openhr_msg.status() WHERE $worker{$name}");
 }
 
-sub epoch { return $node->value('SELECT openhr_msg.epoch()') }
+sub epoch { return $node->value('SELECT openhr_msg.slot_epoch()') }
 
 my $epoch = epoch();
 

@@ -245,7 +245,7 @@ $standby->value("ROLLBACK PREPARED '$_'")
   foreach split /\n/, $standby->value('SELECT gid FROM pg_prepared_xacts');
 runs($standby);
 pass('after its promotion workers run on the standby');
-is($standby->value('SELECT openhr_msg.epoch()'), 1, '... in an epoch of its own');
+is($standby->value('SELECT openhr_msg.slot_epoch()'), 1, '... in an epoch of its own');
 my %there = map { $_ => 1 } split /\n/,
   $standby->value('SELECT id FROM messages');
 is_deeply([ grep { !$there{$_} } keys %pushed ],

@@ -96,7 +96,7 @@ FROM pg_proc p
 WHERE pronamespace = 'openhr_msg'::regnamespace
 	AND (has_function_privilege('authenticated', p.oid, 'EXECUTE')
 		 AND proname !~ '^is_'
-		 OR proname IN ('status', 'epoch', 'stop_workers', 'start_workers',
+		 OR proname IN ('status', 'slot_epoch', 'stop_workers', 'start_workers',
 						'create_partitions', 'adopt_tables', 'check_log_settings'))
 ORDER BY proname, place
 SQL
