@@ -63,6 +63,7 @@ frame_new(uint8_t opcode, const frame_part *parts, int nparts)
 	f->committed_at = 0;
 	f->packed = NULL;
 	f->incompressible = false;
+	f->plain = 0;
 	memcpy(f->bytes, header, at);
 	for (int i = 0; i < nparts; i++)
 	{

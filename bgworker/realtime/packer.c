@@ -13,6 +13,12 @@
  * waiting.  And who has a small window gets compressed what fits into it as a
  * whole, so that nothing in it refers back further, whatever ours is.
  *
+ * To compress an ordinary message costs 20 to 50 microseconds, as much as to
+ * send it to two people, and makes it less than half as long; but it took no
+ * more than one packet before.  So with two readers it would be twice the work
+ * for nobody's good.  With a thousand it costs nothing, and is some bandwidth:
+ * what fits into a packet is compressed when several have got it as it is.
+ *
  *-------------------------------------------------------------------------
  */
 #include "packer.h"
@@ -23,6 +29,10 @@
 
 #define PACK_MIN		1024	/* bytes of a frame */
 #define PACK_MAX		(256 * 1024)
+
+/* What one segment of TCP carries, in an Ethernet; so many get it plain. */
+#define PACK_SEGMENT	1448
+#define PACK_PLAIN		7
 
 /* Negative: bare blocks, without zlib's header and trailer. */
 #define WINDOW			(-15)
@@ -109,6 +119,11 @@ packer_choose(packer *p, frame *f, int window)
 	if (window == 0 || f->len < PACK_MIN || f->len > PACK_MAX ||
 		f->len > (size_t) 1 << window)
 		return f;
+	if (f->packed == NULL && f->len <= PACK_SEGMENT && f->plain < PACK_PLAIN)
+	{
+		f->plain++;
+		return f;
+	}
 	if (f->packed == NULL && !f->incompressible)
 		pack(p, f);
 	return f->packed != NULL ? f->packed : f;

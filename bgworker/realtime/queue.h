@@ -42,6 +42,7 @@ typedef struct frame
 	struct frame *packed;		/* the twin */
 	bool		ephemeral;		/* may be left out under pressure */
 	bool		incompressible; /* there is no twin that is smaller */
+	uint8_t		plain;			/* how many were content without a twin */
 	uint8_t		bytes[];
 } frame;
 

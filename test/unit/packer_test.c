@@ -15,6 +15,8 @@
 
 #define WINDOW	15
 #define MANY	(300 * 1024)
+#define SEGMENT	1448
+#define FEW		7				/* get it plain */
 
 /* A frame of so many bytes, header included; dull or never the same. */
 static frame *
@@ -76,12 +78,13 @@ which(void)
 		bool		packed;
 	}			cases[] = {
 		{"a small frame", 1023, true, WINDOW, false},
-		{"a frame of 1 kB", 1024, true, WINDOW, true},
-		{"... for who takes none", 1024, true, 0, false},
-		{"... that does not shrink", 1024, false, WINDOW, false},
-		{"... for a window of 1 kB", 1024, true, 10, true},
-		{"a byte more than the window", 1025, true, 10, false},
-		{"the smallest window", 1024, true, 8, false},
+		{"a frame of one segment", SEGMENT, true, WINDOW, false},
+		{"a byte more", SEGMENT + 1, true, WINDOW, true},
+		{"... for who takes none", SEGMENT + 1, true, 0, false},
+		{"... that does not shrink", SEGMENT + 1, false, WINDOW, false},
+		{"a frame of 2 kB for a window of as much", 2048, true, 11, true},
+		{"a byte more than the window", 2049, true, 11, false},
+		{"the smallest window", 2048, true, 8, false},
 		{"as much as the largest window", 32768, true, WINDOW, true},
 		{"a long payload", 200, true, WINDOW, false}
 	};
@@ -101,6 +104,29 @@ which(void)
 				  "... to %u bytes that say the same", chosen->len);
 		frame_unref(f);
 	}
+	packer_free(p);
+}
+
+/* What fits into a segment is compressed for many only. */
+static void
+crowd(void)
+{
+	packer	   *p = packer_new();
+	frame	   *f = frame_of(1024, true);
+	frame	   *small = frame_of(1023, true);
+	int			plain = 0;
+	int			packed = 0;
+
+	for (int i = 0; i < 3 * FEW; i++)
+	{
+		plain += packer_choose(p, f, 0) == f;
+		packed += packer_choose(p, f, WINDOW) != f;
+		check(packer_choose(p, small, WINDOW) == small, "small, to many");
+	}
+	check_int(packed, 2 * FEW, "1 kB is compressed for all but a few");
+	check_int(plain, 3 * FEW, "... who take it so");
+	frame_unref(f);
+	frame_unref(small);
 	packer_free(p);
 }
 
@@ -220,6 +246,7 @@ int
 main(void)
 {
 	which();
+	crowd();
 	twins();
 	scarce();
 	routed();
