@@ -36,6 +36,11 @@ typedef struct settings
 {
 	int			port;			/* of what serves the clients */
 	bool		hub;			/* it is hub.c: publish over its port */
+	bool		deflate;		/* clients offer compression */
+	bool		words;			/* texts are words, which compress like some */
+	bool		broadcast;		/* clients publish, not writers */
+	bool		presence;		/* clients track, and that is all */
+	bool		storm;			/* clients are cut, and come back */
 	const char *secret;			/* of the tokens */
 	int			clients;
 	int			room_size;
@@ -52,12 +57,14 @@ typedef struct settings
 
 typedef struct totals
 {
-	uint64_t	frames;			/* with messages */
-	uint64_t	bytes;			/* of those */
+	uint64_t	frames;			/* with messages; or presences told of */
+	uint64_t	bytes;			/* of all frames to those who have joined */
 	uint64_t	gaps;
 	uint64_t	duplicates;
 	int			joined;
 	int			closed;			/* by the other side */
+	int			refused;		/* of those who came back */
+	int			attempts;		/* to come back */
 	int64_t		last;			/* when the last frame came */
 	int64_t		since;			/* what is sent from then on is timed */
 	histogram	latency;
@@ -100,6 +107,20 @@ extern void clients_start(const settings *s);
 extern bool clients_join(double seconds);
 extern bool clients_read(int64_t until, uint64_t frames);
 extern void clients_stop(void);
+
+/* talk.c */
+extern void talk_track(void);
+extern uint64_t talk_burst(void);
+
+/* storm.c; times in ns since the cut, 0: not in time. */
+typedef struct storm_result
+{
+	int64_t		back;			/* everybody has joined again */
+	int64_t		complete;		/* and has all messages */
+	uint64_t	lost;
+} storm_result;
+
+extern uint64_t storm(storm_result *result);
 
 /* writers.c */
 extern void writers_fill(const settings *s);

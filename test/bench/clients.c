@@ -7,9 +7,11 @@
  * can, so that the machine's time goes to the server under test.  Each has
  * one channel, with one binding for its room.
  *
+ * What they do beyond joining and reading is in talk.c and storm.c.
+ *
  *-------------------------------------------------------------------------
  */
-#include "bench.h"
+#include "clients.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -28,33 +30,10 @@
 /* So many handshakes at a time. */
 #define MOST_ENTERING	256
 
-#define TEXT			0x81
-#define CLOSE			0x88
-#define PING			0x89
-#define PONG			0x8a
-
-typedef enum client_state
-{
-	CLIENT_NEW,
-	CLIENT_SHAKING,				/* the answer to its request is to come */
-	CLIENT_JOINING,
-	CLIENT_JOINED,
-	CLIENT_CLOSED
-} client_state;
-
-typedef struct client
-{
-	int			fd;
-	client_state state;
-	uint64_t	seq;			/* of the last message */
-	uint8_t    *rest;			/* of an incomplete frame */
-	size_t		rest_len;
-} client;
-
 totals		received;
 
-static const settings *set;
-static client *all;
+const settings *set;
+client	   *all;
 static int	epoll_fd;
 static int	entered;			/* clients that have begun */
 static uint8_t input[INPUT_SIZE];
@@ -62,12 +41,6 @@ static uint8_t input[INPUT_SIZE];
 /* Heartbeats go round: one client after the other. */
 static uint64_t beats;
 static int64_t first_beat;
-
-static int
-number(const client *c)
-{
-	return (int) (c - all);
-}
 
 static size_t
 base64url(char *to, const void *from, size_t len)
@@ -110,12 +83,12 @@ send_all(client *c, const void *data, size_t len)
 {
 	if (send(c->fd, data, len, MSG_NOSIGNAL) != (ssize_t) len &&
 		errno != EPIPE && errno != ECONNRESET)
-		die("client %d could not send: %m", number(c));
+		die("client %d could not send: %m", client_number(c));
 }
 
 /* A masked frame; the mask is zero, which is one of all masks. */
-static void
-send_frame(client *c, int opcode, const void *data, size_t len)
+void
+client_send(client *c, int opcode, const void *data, size_t len)
 {
 	uint8_t		frame[2048] = {(uint8_t) opcode};
 	size_t		at = 2;
@@ -139,8 +112,9 @@ send_frame(client *c, int opcode, const void *data, size_t len)
  * From nothing to a joined channel
  */
 
-static void
-enter(client *c)
+/* Connect, and wait for that or not; false: it is not possible. */
+bool
+client_connect(client *c, int flags)
 {
 	struct sockaddr_in address = {
 		.sin_family = AF_INET,
@@ -148,46 +122,78 @@ enter(client *c)
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)
 	};
 	struct epoll_event event = {.events = EPOLLIN,.data.ptr = c};
-	char		token[512];
-	char		request[1024];
 	int			one = 1;
 
-	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (c->fd < 0 ||
-		connect(c->fd, (struct sockaddr *) &address, sizeof(address)) != 0)
-		die("client %d could not connect: %m", number(c));
+	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+	if (c->fd < 0)
+		die("client %d has no socket: %m", client_number(c));
+	if (connect(c->fd, (struct sockaddr *) &address, sizeof(address)) != 0 &&
+		errno != EINPROGRESS)
+	{
+		close(c->fd);
+		return false;
+	}
+	if (flags & SOCK_NONBLOCK)
+		event.events |= EPOLLOUT | EPOLLONESHOT;
 	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	epoll_ctl(epoll_fd, EPOLL_CTL_ADD, c->fd, &event);
+	c->state = CLIENT_CONNECTING;
+	return true;
+}
 
-	make_token(token, sizeof(token), number(c));
+/* The request, on a connection. */
+void
+client_shake(client *c)
+{
+	static const char deflate[] = "Sec-WebSocket-Extensions: "
+		"permessage-deflate; client_max_window_bits\r\n";
+	struct epoll_event event = {.events = EPOLLIN,.data.ptr = c};
+	char		token[512];
+	char		id[40] = "";
+	char		request[1200];
+
+	epoll_ctl(epoll_fd, EPOLL_CTL_MOD, c->fd, &event);
+	make_token(token, sizeof(token), client_number(c));
+	if (set->storm)
+		snprintf(id, sizeof(id), "&client_id=client-%d", client_number(c));
 	snprintf(request, sizeof(request),
-			 "GET /realtime/v1/websocket?apikey=%s&vsn=2.0.0 HTTP/1.1\r\n"
+			 "GET /realtime/v1/websocket?apikey=%s%s&vsn=2.0.0 HTTP/1.1\r\n"
 			 "Host: localhost\r\n"
 			 "Upgrade: websocket\r\nConnection: Upgrade\r\n"
 			 "Sec-WebSocket-Key: c2l4dGVlbiBieXRlcyBvaw==\r\n"
-			 "Sec-WebSocket-Version: 13\r\n\r\n", token);
+			 "Sec-WebSocket-Version: 13\r\n%s\r\n", token, id,
+			 set->deflate ? deflate : "");
 	send_all(c, request, strlen(request));
 	c->state = CLIENT_SHAKING;
 }
 
 static void
-join(client *c)
+enter(client *c)
+{
+	if (!client_connect(c, 0))
+		die("client %d could not connect: %m", client_number(c));
+	client_shake(c);
+}
+
+void
+client_join(client *c)
 {
 	char		room[ID_SIZE];
 	char		token[512];
 	char		text[1600];
 
-	room_id(room, set->room_size, number(c) / set->room_size);
-	make_token(token, sizeof(token), number(c));
+	room_id(room, set->room_size, client_number(c) / set->room_size);
+	make_token(token, sizeof(token), client_number(c));
 	snprintf(text, sizeof(text),
 			 "[\"1\",\"1\",\"realtime:messages:%s\",\"phx_join\",{\"config\":"
-			 "{\"broadcast\":{\"ack\":false,\"self\":false},"
-			 "\"presence\":{\"key\":\"\",\"enabled\":false},"
+			 "{\"broadcast\":{\"ack\":false,\"self\":true},"
+			 "\"presence\":{\"key\":\"\",\"enabled\":%s},"
 			 "\"postgres_changes\":[{\"event\":\"INSERT\","
 			 "\"schema\":\"public\",\"table\":\"messages\","
 			 "\"filter\":\"conversation_id=eq.%s\"}],\"private\":false},"
-			 "\"access_token\":\"%s\"}]", room, room, token);
-	send_frame(c, TEXT, text, strlen(text));
+			 "\"access_token\":\"%s\"}]", room,
+			 set->presence ? "true" : "false", room, token);
+	client_send(c, TEXT, text, strlen(text));
 	c->state = CLIENT_JOINING;
 }
 
@@ -200,8 +206,14 @@ read_answer(client *c, const uint8_t *data, size_t len)
 	if (end == NULL)
 		return 0;
 	if (memmem(data, len, " 101 ", 5) == NULL)
-		die("client %d was refused: %.*s", number(c), (int) len, data);
-	join(c);
+	{
+		if (!set->storm)
+			die("client %d was refused: %.*s", client_number(c), (int) len,
+				data);
+		received.refused++;
+		return len;
+	}
+	client_join(c);
 	return (size_t) (end + 4 - data);
 }
 
@@ -211,7 +223,7 @@ read_reply(client *c, const char *text, size_t len)
 	if (memmem(text, len, "\"phx_reply\"", 11) == NULL)
 		return;
 	if (memmem(text, len, "\"status\":\"ok\"", 13) == NULL)
-		die("client %d could not join: %.*s", number(c), (int) len, text);
+		die("client %d could not join: %.*s", client_number(c), (int) len, text);
 	c->state = CLIENT_JOINED;
 	received.joined++;
 }
@@ -272,16 +284,37 @@ read_message(client *c, const char *text, size_t len)
 		die("message without a number: %.*s", (int) len, text);
 
 	seq = strtoull(at, NULL, 10);
-	if (c->seq > 0 && seq > c->seq + 1)
+	if (c->known > 0 && seq > c->known + 1)
 		received.gaps++;
 	if (seq <= c->seq)
 		received.duplicates++;
 	c->seq = seq;
+	if (seq > c->known)
+		c->known = seq;
 
 	received.frames++;
-	received.bytes += len;
 	received.last = now_ns();
 	read_stamp(sent);
+}
+
+static void
+read_text(client *c, const char *text, size_t len)
+{
+	if (c->state != CLIENT_JOINED)
+		read_reply(c, text, len);
+	else if (set->presence)
+		talk_read_presence(text, len);
+	else
+		read_message(c, text, len);
+}
+
+static void
+read_packed(client *c, const uint8_t *data, size_t len)
+{
+	size_t		text_len;
+	const char *text = unpack(data, len, &text_len);
+
+	read_text(c, text, text_len);
 }
 
 /* Bytes of the frame that data begins with; 0: it is not complete. */
@@ -308,12 +341,14 @@ read_frame(client *c, const uint8_t *data, size_t len)
 	if (len < at + size)
 		return 0;
 
-	if (data[0] == TEXT && c->state == CLIENT_JOINED)
-		read_message(c, (const char *) data + at, size);
-	else if (data[0] == TEXT)
-		read_reply(c, (const char *) data + at, size);
+	if (c->state == CLIENT_JOINED)
+		received.bytes += size;
+	if (data[0] == TEXT)
+		read_text(c, (const char *) data + at, size);
+	else if (data[0] == PACKED_TEXT)
+		read_packed(c, data + at, size);
 	else if (data[0] == PING)
-		send_frame(c, PONG, data + at, size);
+		client_send(c, PONG, data + at, size);
 	else if (data[0] != CLOSE)
 		die("frame of kind %02x", data[0]);
 	return at + size;
@@ -322,11 +357,24 @@ read_frame(client *c, const uint8_t *data, size_t len)
 static void
 leave(client *c)
 {
+	client_drop(c);
+	received.closed++;
+}
+
+/* Without the goodbyes of TCP, which would keep the ports busy. */
+void
+client_drop(client *c)
+{
+	struct linger at_once = {.l_onoff = 1};
+
+	setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
 	close(c->fd);
 	free(c->rest);
 	c->rest = NULL;
+	c->rest_len = 0;
+	if (c->state == CLIENT_JOINED)
+		received.joined--;
 	c->state = CLIENT_CLOSED;
-	received.closed++;
 }
 
 /* Keep the beginning of a frame until the rest has come. */
@@ -395,14 +443,14 @@ send_beats(int64_t now)
 		client	   *c = &all[beats++ % (uint64_t) set->clients];
 
 		if (c->state == CLIENT_JOINED)
-			send_frame(c, TEXT, beat, sizeof(beat) - 1);
+			client_send(c, TEXT, beat, sizeof(beat) - 1);
 	}
 	return due;
 }
 
 /* One turn, which ends by itself at the given time. */
-static void
-turn(int64_t until)
+void
+clients_turn(int64_t until)
 {
 	struct epoll_event events[MOST_EVENTS];
 	int64_t		now = now_ns();
@@ -414,7 +462,14 @@ turn(int64_t until)
 	n = epoll_wait(epoll_fd, events, MOST_EVENTS,
 				   until > now ? (int) ((until - now) / 1000000) + 1 : 0);
 	for (int i = 0; i < n; i++)
-		read_input(events[i].data.ptr);
+	{
+		client	   *c = events[i].data.ptr;
+
+		if (c->state == CLIENT_CONNECTING)
+			storm_connected(c);
+		else
+			read_input(c);
+	}
 }
 
 void
@@ -438,7 +493,7 @@ clients_join(double seconds)
 		while (entered < set->clients &&
 			   entered - received.joined < MOST_ENTERING)
 			enter(&all[entered++]);
-		turn(until);
+		clients_turn(until);
 	}
 	first_beat = now_ns();
 	return received.joined == set->clients;
@@ -449,22 +504,14 @@ bool
 clients_read(int64_t until, uint64_t frames)
 {
 	while (received.frames < frames && now_ns() < until)
-		turn(until);
+		clients_turn(until);
 	return received.frames >= frames;
 }
 
-/* Without the goodbyes of TCP, which would keep the ports busy. */
 void
 clients_stop(void)
 {
-	struct linger at_once = {.l_onoff = 1};
-
 	for (int i = 0; i < entered; i++)
-	{
-		if (all[i].state == CLIENT_CLOSED)
-			continue;
-		setsockopt(all[i].fd, SOL_SOCKET, SO_LINGER, &at_once,
-				   sizeof(at_once));
-		close(all[i].fd);
-	}
+		if (all[i].state != CLIENT_CLOSED)
+			client_drop(&all[i]);
 }

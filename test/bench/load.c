@@ -6,7 +6,8 @@
  *
  * Three ways to publish: writers with a timetable, or as fast as they can
  * (--seconds); one burst at a time, each when all have got the one before
- * (--rounds); or nothing at all (--seconds without writers).
+ * (--rounds; with --broadcast the clients publish); or nothing at all
+ * (--seconds without writers).  And two other things: --presence and --storm.
  *
  * Prints "name value" lines: times in microseconds unless their name says
  * otherwise, CPU time of the watched processes in seconds, their memory in
@@ -110,10 +111,10 @@ watch_begin(void)
 }
 
 static void
-watch_end(void)
+watch_end(const char *what)
 {
 	for (int i = 0; i < nwatched; i++)
-		printf("cpu_%s %.6f\n", watch[i].name,
+		printf("cpu_%s%s %.6f\n", watch[i].name, what,
 			   (double) (cpu_of(watch[i].pid) - watch[i].cpu) / SECOND);
 }
 
@@ -168,11 +169,18 @@ publish(const settings *s, histogram *commits)
 {
 	uint64_t	sent = 0;
 
+	if (s->presence)
+	{
+		talk_track();
+		sent = (uint64_t) s->clients;
+		clients_read(from_now(s->patience), sent * (uint64_t) s->room_size);
+		return sent;
+	}
 	if (s->rounds > 0)
 	{
 		for (int round = 0; round < s->rounds; round++)
 		{
-			sent += writers_burst(s);
+			sent += s->broadcast ? talk_burst() : writers_burst(s);
 			if (!clients_read(from_now(s->patience),
 							  sent * (uint64_t) s->room_size))
 				break;
@@ -190,25 +198,57 @@ publish(const settings *s, histogram *commits)
 	return sent;
 }
 
+static void
+enter(const settings *s)
+{
+	int64_t		begin = now_ns();
+
+	clients_start(s);
+	report_memory("before");
+	watch_begin();
+	if (!clients_join(JOIN_PATIENCE))
+		die("only %d of %d clients have joined", received.joined, s->clients);
+	printf("join_seconds %.3f\n", (double) (now_ns() - begin) / SECOND);
+	watch_end("_join");
+	report_memory("joined");
+}
+
+static bool
+run_storm(const settings *s)
+{
+	storm_result result = {0};
+	uint64_t	sent;
+
+	enter(s);
+	watch_begin();
+	sent = storm(&result);
+	watch_end("");
+	report_memory("after");
+	printf("messages %" PRIu64 "\nback_seconds %.3f\ncomplete_seconds %.3f\n",
+		   sent, (double) result.back / SECOND,
+		   (double) result.complete / SECOND);
+	printf("lost %" PRIu64 "\ngaps %" PRIu64 "\nduplicates %" PRIu64 "\n",
+		   result.lost, received.gaps, received.duplicates);
+	printf("attempts %d\nrefused %d\nclosed %d\n", received.attempts,
+		   received.refused, received.closed);
+	clients_stop();
+	return result.lost == 0 && received.gaps == 0 && received.duplicates == 0;
+}
+
 static bool
 run(const settings *s)
 {
 	static histogram commits;
-	int64_t		begin = now_ns();
+	int64_t		begin;
 	uint64_t	sent;
 	uint64_t	expected;
 
-	clients_start(s);
-	report_memory("before");
-	if (!clients_join(JOIN_PATIENCE))
-		die("only %d of %d clients have joined", received.joined, s->clients);
-	printf("join_seconds %.3f\n", (double) (now_ns() - begin) / SECOND);
-	report_memory("joined");
-
+	enter(s);
+	received.frames = received.bytes = 0;
 	watch_begin();
 	begin = now_ns();
 	sent = publish(s, &commits);
-	watch_end();
+	watch_end("");
 	report_memory("after");
 
 	expected = sent * (uint64_t) s->room_size;
@@ -276,6 +316,11 @@ static const struct
 		.real = &wanted.heartbeat},
 	{"patience", "seconds to wait for what does not come (20)",
 		.real = &wanted.patience},
+	{"words", "which are words, and compress as such do",.flag = &wanted.words},
+	{"deflate", "clients take what is compressed",.flag = &wanted.deflate},
+	{"broadcast", "clients publish (--rounds)",.flag = &wanted.broadcast},
+	{"presence", "clients track, and that is all",.flag = &wanted.presence},
+	{"storm", "clients are cut, and come back",.flag = &wanted.storm},
 	{"hub", "the port is that of hub.c",.flag = &wanted.hub},
 	{"watch", "NAME=PID: tell what a process uses"}
 };
@@ -338,5 +383,5 @@ main(int argc, char **argv)
 	raise_file_limit(wanted.clients + 100);
 	if (fill)
 		writers_fill(&wanted);
-	return run(&wanted) ? 0 : 1;
+	return (wanted.storm ? run_storm : run) (&wanted) ? 0 : 1;
 }

@@ -135,6 +135,39 @@ batch_clear(batch *b)
 	b->count = 0;
 }
 
+/* Some text, as people write, which is never the same. */
+static void
+add_words(char *text, size_t len)
+{
+	static const char *const words[] = {
+		"the", "and", "you", "that", "was", "for", "are", "with", "his", "they",
+		"this", "have", "from", "one", "had", "word", "but", "not", "what", "all",
+		"were", "when", "your", "can", "said", "there", "use", "each", "which",
+		"she", "how", "their", "will", "other", "about", "out", "many", "then",
+		"them", "these", "some", "her", "would", "make", "like", "him", "into",
+		"time", "has", "look", "two", "more", "write", "see", "number", "way",
+		"could", "people", "than", "first", "water", "been", "call", "who",
+		"interview", "position", "candidate", "Thursday", "afternoon", "salary",
+		"remote", "contract", "experience", "engineer", "manager", "portfolio",
+		"reference", "schedule", "available", "company", "office", "team",
+		"question", "answer", "meeting", "tomorrow", "Monday", "project"
+	};
+	static unsigned state = 1;
+	size_t		at = 0;
+
+	while (at < len)
+	{
+		const char *word;
+
+		state = state * 1103515245 + 12345;
+		word = words[(state >> 16) % (sizeof(words) / sizeof(words[0]))];
+		while (*word != '\0' && at < len)
+			text[at++] = *word++;
+		if (at < len)
+			text[at++] = ' ';
+	}
+}
+
 static void
 batch_add(batch *b, int room, int64_t when, int writer, uint64_t turn)
 {
@@ -149,6 +182,8 @@ batch_add(batch *b, int room, int64_t when, int writer, uint64_t turn)
 	snprintf(text + 2, STAMP_SIZE + 1, STAMP, (long) when, writer,
 			 (unsigned long) turn);
 	text[STAMP_SIZE + 2] = 'x';
+	if (set->words)
+		add_words(text + STAMP_SIZE + 2, size - STAMP_SIZE - 1);
 	text[size + 1] = '"';
 	b->rooms[at + ID_SIZE - 1] = b->people[at + ID_SIZE - 1] = ',';
 	text[size + 2] = ',';
