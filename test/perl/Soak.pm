@@ -194,7 +194,7 @@ sub _take
 
 	$child->{seen}{ $entry->{conversation_id} }{ $entry->{seq} } = 1
 	  if $entry->{how} eq 'frame';
-	$self->{cuts}{ $entry->{why} =~ s/\s+\z//r }++ if $entry->{how} eq 'cut';
+	$self->{cuts}{ $entry->{why} =~ s/\s*\n.*//sr }++ if $entry->{how} eq 'cut';
 	return $self->SUPER::_take($child, $entry);
 }
 

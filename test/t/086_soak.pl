@@ -4,7 +4,7 @@
 # what the tables have, nothing comes twice on a connection, and at no time do the
 # receipts tell of what has not arrived.
 #
-# OPENHR_MSG_SOAK_SECONDS	how long; 45 unless set
+# OPENHR_MSG_SOAK_ROUNDS	how long, a quarter of a minute each; 3 unless set
 # OPENHR_MSG_SEED			repeats what happens to whom, though not quite when
 
 use strict;
@@ -15,10 +15,11 @@ use List::Util qw(shuffle);
 use PostgreSQL::Test::Utils;
 use Soak;
 use Test::More;
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(sleep);
 
-my $ROUND = 15;
-my $seconds = $ENV{OPENHR_MSG_SOAK_SECONDS} || 45;
+my $STEPS = 40;    # of a round
+my $KILLS = 2;
+my $rounds = $ENV{OPENHR_MSG_SOAK_ROUNDS} || 3;
 my $seed = $ENV{OPENHR_MSG_SEED} // int(rand(2**31));
 note("OPENHR_MSG_SEED=$seed");
 srand($seed);
@@ -32,15 +33,16 @@ my $soak = Soak->new($node, readers => 8, pause => 0.03);
 my @troubled = (@{ $soak->readers }, $soak->{friend});
 my %happened;
 
-# Each process, in each round of all.
+# Each kind of process, and then again.
 
-my @kinds = map { "openhr_msg $_" } qw(gateway streamer executor);
+my @kinds = (
+	(map { "openhr_msg $_" } qw(gateway streamer executor)),
+	'client backend', 'checkpointer', 'walwriter');
 my @victims;
 
 sub kill_one
 {
-	@victims = shuffle(@kinds, 'client backend', 'checkpointer', 'walwriter')
-	  unless @victims;
+	@victims = shuffle(@kinds) unless @victims;
 	my $kind = shift @victims;
 	my $crashes = crashes();
 	my $pid = $node->value("SELECT pid FROM pg_stat_activity
@@ -50,7 +52,7 @@ sub kill_one
 	note("$kind is killed");
 	kill 'KILL', $pid;
 	$node->wait_until(sub { crashes() > $crashes }, 'the server restarts');
-	$happened{killed}++;
+	$happened{$kind}++;
 	return;
 }
 
@@ -66,61 +68,50 @@ sub crashes
 
 sub any_of { return $_[ rand @_ ] }
 
+# Who pauses is woken some steps later.
 sub disturb_one
 {
-	my ($paused) = @_;
+	my ($step, $paused) = @_;
 	my $who = any_of(grep { !$_->{paused} } @troubled) or return;
 	my $how = any_of(qw(close reset vanish pause kill));
 
 	$soak->disturb($who, $how);
-	$paused->{ $who->{name} } = [ $who, time + 1 + rand 8 ] if $how eq 'pause';
+	push @{ $paused->{ $step + 2 + int rand 20 } }, $who if $how eq 'pause';
 	$happened{$how}++;
 	return;
 }
 
 sub round
 {
-	my ($length, $kills) = @_;
-	my $end = time + $length;
-	my @kills = sort { $a <=> $b } map { time + rand $length } 1 .. $kills;
+	my ($number) = @_;
+	my %kills = map { $_ => 1 } (shuffle(1 .. $STEPS))[ 1 .. $KILLS ];
 	my (%paused, @false);
 
-	while (time < $end)
+	foreach my $step (1 .. $STEPS)
 	{
-		disturb_one(\%paused);
-		foreach my $name (sort keys %paused)
-		{
-			my ($who, $until) = @{ $paused{$name} };
-
-			next if time < $until;
-			$soak->wake($who);
-			delete $paused{$name};
-		}
-		$soak->tell_friend("word $end " . time);
-		if (@kills && time > $kills[0])
-		{
-			shift @kills;
-			kill_one();
-		}
+		disturb_one($step, \%paused);
+		$soak->wake($_) foreach @{ $paused{$step} // [] };
+		$soak->tell_friend("step $step of round $number");
+		kill_one() if $kills{$step};
 		push @false, eval { $soak->false_receipts };
-		sleep 0.1 + rand 0.4;
+		sleep 0.05 + rand 0.3;
 	}
-	is_deeply(\@false, [], 'no receipt was false at any time');
+	is_deeply(\@false, [], "round $number: no receipt was false at any time");
 	return;
 }
 
-for (my ($n, $left) = (1, $seconds); $left > 0; $n++, $left -= $ROUND)
+foreach my $number (1 .. $rounds)
 {
 	$soak->start;
-	round($ROUND, 2);
+	round($number);
 	$soak->settle;
-	$soak->verify("round $n");
-	$soak->verify_receipts("round $n");
+	$soak->verify("round $number");
+	$soak->verify_receipts("round $number");
 }
 note(join ', ', map { "$happened{$_} $_" } sort keys %happened);
 note('ends of connections: ' . $soak->cuts);
-ok($happened{killed} >= @kinds + 3, 'every process was killed')
-  if $seconds >= 3 * $ROUND;
+is(scalar(grep { $happened{$_} } @kinds), scalar @kinds, 'every process was killed')
+  if $rounds * $KILLS >= @kinds;
 
 $soak->stop;
 unlike(slurp_file($node->logfile), qr/PANIC|TRAP|unexpected reply/,
