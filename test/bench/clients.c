@@ -218,6 +218,13 @@ read_answer(client *c, const uint8_t *data, size_t len)
 }
 
 static void
+subscribed(client *c)
+{
+	c->subscribed = true;
+	received.joined++;
+}
+
+static void
 read_reply(client *c, const char *text, size_t len)
 {
 	if (memmem(text, len, "\"phx_reply\"", 11) == NULL)
@@ -225,7 +232,18 @@ read_reply(client *c, const char *text, size_t len)
 	if (memmem(text, len, "\"status\":\"ok\"", 13) == NULL)
 		die("client %d could not join: %.*s", client_number(c), (int) len, text);
 	c->state = CLIENT_JOINED;
-	received.joined++;
+	if (!set->storm)
+		subscribed(c);
+}
+
+/* What was missed comes before that. */
+static void
+read_system(client *c, const char *text, size_t len)
+{
+	static const char mark[] = "\"Subscribed to PostgreSQL\"";
+
+	if (memmem(text, len, mark, sizeof(mark) - 1) != NULL)
+		subscribed(c);
 }
 
 /*
@@ -306,6 +324,8 @@ read_text(client *c, const char *text, size_t len)
 		talk_read_presence(text, len);
 	else
 		read_message(c, text, len);
+	if (!c->subscribed && c->state == CLIENT_JOINED)
+		read_system(c, text, len);
 }
 
 static void
@@ -372,8 +392,8 @@ client_drop(client *c)
 	free(c->rest);
 	c->rest = NULL;
 	c->rest_len = 0;
-	if (c->state == CLIENT_JOINED)
-		received.joined--;
+	received.joined -= c->subscribed;
+	c->subscribed = false;
 	c->state = CLIENT_CLOSED;
 }
 

@@ -30,6 +30,7 @@ typedef struct client
 {
 	int			fd;
 	client_state state;
+	bool		subscribed;		/* counted in received.joined */
 	uint64_t	seq;			/* of this connection's last message */
 	uint64_t	known;			/* the highest of all connections */
 	uint8_t    *rest;			/* of an incomplete frame */

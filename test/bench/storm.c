@@ -118,7 +118,7 @@ attend_all(int64_t now)
 	for (int i = 0; i < set->clients; i++)
 	{
 		attend(&all[i], now);
-		complete += all[i].state == CLIENT_JOINED && all[i].known == 1 + ROUNDS;
+		complete += all[i].subscribed && all[i].known == 1 + ROUNDS;
 	}
 	return complete;
 }
