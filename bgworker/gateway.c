@@ -470,6 +470,7 @@ static void
 flush_sockets(void)
 {
 	HOLD_INTERRUPTS();
+	queue_clock = 0;
 	server_flush(srv);
 	RESUME_INTERRUPTS();
 }
@@ -491,6 +492,7 @@ serve_sockets(void)
 	if (tick_is_due())
 		hub_tick(rooms, unix_time());
 	msg_events_publish(unix_time());
+	queue_clock = 0;
 	server_flush(srv);
 	RESUME_INTERRUPTS();
 }

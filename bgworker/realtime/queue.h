@@ -31,6 +31,12 @@ extern size_t queue_memory;
 extern latency queue_written;
 extern uint64_t queue_lost;
 
+/*
+ * The time by which they are judged.  Whoever begins to take from many queues
+ * sets it to 0, to have it read anew; and so it is now and then.
+ */
+extern int64_t queue_clock;
+
 typedef struct frame
 {
 	uint32_t	refs;

@@ -154,6 +154,7 @@ ages(void)
 	queue		q;
 
 	queue_init(&q);
+	queue_clock = 0;
 	push_message(&q, 200000);
 	push_message(&q, 400000);
 	push(&q, "x", NULL);
