@@ -9,6 +9,8 @@
  *		  +-------------+--------> CONN_DRAINING -----+
  *		  |                             ^
  *		  +-> CONN_BODY --> CONN_ANSWER-+                (exchange.c)
+ *		  ^                      |
+ *		  +--- CONN_ANSWERED <---+
  *
  * A request that is refused, and a peer that broke the protocol, are answered
  * and then drained: if we closed with unread input in the kernel, TCP would
@@ -35,6 +37,7 @@
 
 static const unsigned deadline_ms[DEADLINE_KINDS] = {
 	[DEADLINE_HEAD] = 10000,
+	[DEADLINE_IDLE] = 60000,
 	[DEADLINE_BODY] = 10000,
 	[DEADLINE_ANSWER] = 7000,
 	[DEADLINE_MESSAGE] = 20000,
@@ -145,9 +148,12 @@ conn_expire(server *srv)
 			}
 			if (kind == DEADLINE_HEAD || kind == DEADLINE_BODY)
 				srv->ops.refused(srv->arg, 408, "request takes too long");
-			conn_reset(kind == DEADLINE_WRITE ?
-					   list_entry(server_conn, writing, d) :
-					   list_entry(server_conn, reading, d));
+			if (kind == DEADLINE_IDLE)
+				conn_kill(list_entry(server_conn, reading, d));
+			else
+				conn_reset(kind == DEADLINE_WRITE ?
+						   list_entry(server_conn, writing, d) :
+						   list_entry(server_conn, reading, d));
 		}
 	}
 }
@@ -161,7 +167,7 @@ bool
 conn_make_room(server *srv)
 {
 	static const deadline_kind kinds[] = {
-		DEADLINE_CLOSE, DEADLINE_HEAD, DEADLINE_BODY
+		DEADLINE_CLOSE, DEADLINE_IDLE, DEADLINE_HEAD, DEADLINE_BODY
 	};
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
@@ -170,7 +176,7 @@ conn_make_room(server *srv)
 
 		if (node == NULL)
 			continue;
-		if (kinds[i] != DEADLINE_CLOSE)
+		if (kinds[i] != DEADLINE_CLOSE && kinds[i] != DEADLINE_IDLE)
 			srv->ops.refused(srv->arg, 503, too_many);
 		conn_reset(list_entry(server_conn, reading.link, node));
 		return true;
@@ -199,6 +205,11 @@ conn_input(server_conn *conn, uint8_t *data, size_t len)
 			read_frames(conn, data, len);
 			break;
 		case CONN_ANSWER:
+			conn->keep = false;
+			break;
+		case CONN_ANSWERED:
+			conn->state = CONN_DRAINING;
+			break;
 		case CONN_DRAINING:
 		case CONN_LEAVING:
 			break;
@@ -213,6 +224,11 @@ read_head(server_conn *conn, uint8_t *data, size_t len)
 	size_t		size;
 	char	   *head = (char *) data;
 
+	if (conn->kept)
+	{
+		conn->kept = false;
+		deadline_start(conn->srv, &conn->reading, DEADLINE_HEAD);
+	}
 	if (seen > 0)
 	{
 		if (!keep_head(conn, data, len))
@@ -237,6 +253,7 @@ read_head(server_conn *conn, uint8_t *data, size_t len)
 	{
 		free(conn->head);
 		conn->head = NULL;
+		conn->head_len = 0;
 	}
 }
 
@@ -330,7 +347,8 @@ conn_fail(server_conn *conn, int status, const char *error)
 
 	conn->srv->ops.refused(conn->srv->arg, status, error);
 	http_set_error(&response, status, error, body, sizeof(body));
-	conn_end(conn, head, http_response_head(head, sizeof(head), &response),
+	conn_end(conn, head, http_response_head(head, sizeof(head), &response,
+												false),
 			 response.body, conn->bodyless ? 0 : response.body_len,
 			 CONN_DRAINING);
 }
@@ -508,7 +526,11 @@ conn_flush(server_conn *conn)
 		if (!written)
 			return;
 	}
-	if (conn->ended)
+	if (!conn->ended)
+		return;
+	if (conn->state == CONN_ANSWERED)
+		exchange_next(conn);
+	else
 		finish(conn);
 }
 

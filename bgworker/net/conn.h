@@ -27,6 +27,7 @@
 typedef enum deadline_kind
 {
 	DEADLINE_HEAD,				/* for a complete request's head */
+	DEADLINE_IDLE,				/* for another request to begin */
 	DEADLINE_BODY,				/* for its body */
 	DEADLINE_ANSWER,			/* for the owner's answer */
 	DEADLINE_MESSAGE,			/* for the rest of a message */
@@ -34,7 +35,7 @@ typedef enum deadline_kind
 	DEADLINE_WRITE				/* for a reader to take anything at all */
 } deadline_kind;
 
-#define DEADLINE_KINDS	6
+#define DEADLINE_KINDS	7
 
 typedef struct deadline
 {
@@ -47,6 +48,7 @@ typedef enum conn_state
 	CONN_HEAD,					/* a request is to come */
 	CONN_BODY,					/* the request's body is to come */
 	CONN_ANSWER,				/* the owner's answer is to come */
+	CONN_ANSWERED,				/* it is to be sent, then the next request */
 	CONN_OPEN,					/* a WebSocket */
 	CONN_CLOSING,				/* our close frame first, then the peer's */
 	CONN_DRAINING,				/* our last bytes, then the peer's last */
@@ -79,6 +81,9 @@ struct server_conn
 	size_t		body_len;
 	size_t		body_size;		/* as it was announced */
 	bool		bodyless;		/* the answer to HEAD */
+	bool		whole;			/* nothing of the request is still to come */
+	bool		keep;			/* another request may follow */
+	bool		kept;			/* it may, and has not begun */
 	deflate_terms deflate;
 	ws_decoder	ws;
 };
@@ -132,6 +137,7 @@ extern void exchange_begin(server_conn *conn, const http_request *request,
 						   const char *data, size_t len);
 extern void exchange_input(server_conn *conn, const char *data, size_t len);
 extern void exchange_end(server_conn *conn);
+extern void exchange_next(server_conn *conn);
 
 /* listen.c: open sockets are handed to accepted(), which owns them then. */
 extern struct listeners *listeners_new(server *srv,

@@ -4,8 +4,13 @@
  *	  A request that is no WebSocket's: its body, and its answer.
  *
  * The owner decides by the head whether the body is wanted, gets all of it at
- * once, and answers at once or later.  A connection serves one request and is
- * closed then: what a client sends behind it is not read.
+ * once, and answers at once or later.
+ *
+ * Then the next request may come over the same connection, if the owner took
+ * this one, all of it was read, and the client wants that.  One at a time: a client that sends more
+ * before it has its answer gets that, and then the connection is closed (RFC
+ * 9112, 9.3.2), so that nobody has several requests under way at once, and an
+ * answer never waits for a request before it.
  *
  * A body has the length that was announced, and a deadline.  Most come in one
  * piece and are used in place; the memory for the others is bounded, and when
@@ -47,6 +52,9 @@ exchange_begin(server_conn *conn, const http_request *request,
 	int			status = http_body_size(request, &size);
 
 	conn->bodyless = strcmp(request->method, "HEAD") == 0;
+	conn->whole = status == 0 && len == size;
+	conn->keep = request->minor > 0 && len <= size &&
+		!http_lists(request, "connection", "close");
 	if (status != 0)
 		conn_fail(conn, status, problem_text(status));
 	else if (srv->open >= (size_t) srv->config.max_connections)
@@ -116,6 +124,7 @@ deliver(server_conn *conn, const char *data)
 	server	   *srv = conn->srv;
 
 	conn->state = CONN_ANSWER;
+	conn->whole = true;
 	conn_await(conn, DEADLINE_ANSWER);
 	srv->ops.body(srv->arg, conn->exchange, data, conn->body_size);
 	free_body(conn);
@@ -129,7 +138,10 @@ exchange_input(server_conn *conn, const char *data, size_t len)
 	if (conn->dead)
 		return;
 	if (len > missing)
+	{
+		conn->keep = false;
 		len = missing;
+	}
 	if (len == conn->body_size)
 	{
 		deliver(conn, data);
@@ -147,13 +159,28 @@ void
 server_answer(server_conn *conn, const http_response *response)
 {
 	char		head[HTTP_MAX_RESPONSE_HEAD];
-	size_t		len = http_response_head(head, sizeof(head), response);
+	bool		keep = conn->keep && conn->whole && conn->exchange != NULL;
+	size_t		len = http_response_head(head, sizeof(head), response, keep);
 
 	if (len == 0)
 		conn_kill(conn);
 	else
 		conn_end(conn, head, len, response->body,
-				 conn->bodyless ? 0 : response->body_len, CONN_DRAINING);
+				 conn->bodyless ? 0 : response->body_len,
+				 keep ? CONN_ANSWERED : CONN_DRAINING);
+}
+
+/* The answer is with the kernel: another request may come. */
+void
+exchange_next(server_conn *conn)
+{
+	exchange_end(conn);
+	conn->ended = false;
+	conn->body_len = conn->body_size = 0;
+	conn->bodyless = false;
+	conn->kept = true;
+	conn->state = CONN_HEAD;
+	conn_await(conn, DEADLINE_IDLE);
 }
 
 /* It is none of the owner's any more. */

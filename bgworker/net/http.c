@@ -30,6 +30,7 @@ typedef struct http_status
 /* The last one stands for every status that is not here. */
 static const http_status statuses[] = {
 	{200, "OK", ""},
+	{201, "Created", ""},
 	{202, "Accepted", ""},
 	{204, "No Content", ""},
 	{400, "Bad Request", ""},
@@ -37,7 +38,11 @@ static const http_status statuses[] = {
 	{403, "Forbidden", ""},
 	{404, "Not Found", ""},
 	{405, "Method Not Allowed", ""},
+	{406, "Not Acceptable", ""},
+	{409, "Conflict", ""},
+	{410, "Gone", ""},
 	{411, "Length Required", ""},
+	{412, "Precondition Failed", ""},
 	{413, "Content Too Large", ""},
 	{415, "Unsupported Media Type", ""},
 	{417, "Expectation Failed", ""},
@@ -353,7 +358,8 @@ http_decode(const char *text, size_t len, char *out, size_t *out_len)
 }
 
 size_t
-http_response_head(char *out, size_t size, const http_response *response)
+http_response_head(char *out, size_t size, const http_response *response,
+				   bool keep)
 {
 	const http_status *known = statuses;
 	char		length[48] = "";
@@ -374,17 +380,17 @@ http_response_head(char *out, size_t size, const http_response *response)
 	/* Not all at once again. */
 	if (known->status == 503 &&
 		(response->headers == NULL ||
-		 strstr(response->headers, "Retry-After") == NULL))
+		 strstr(response->headers, "Retry-After:") == NULL))
 		snprintf(later, sizeof(later), "Retry-After: %d\r\n",
 				 5 + (int) (random() % 11));
 
 	len = snprintf(out, size,
 				   "HTTP/1.1 %d %s\r\n"
 				   "%s%s"
-				   "Connection: close\r\n"
-				   "%s%s%s\r\n",
+				   "%s%s%s%s\r\n",
 				   known->status, known->reason,
-				   type, length, known->headers, later,
+				   type, length, keep ? "" : "Connection: close\r\n",
+				   known->headers, later,
 				   response->headers ? response->headers : "");
 
 	return len < 0 || (size_t) len >= size ? 0 : (size_t) len;

@@ -98,11 +98,12 @@ typedef struct http_response
 } http_response;
 
 /*
- * The head of a response that closes the connection, with the headers that its
- * status asks for.  Returns its size; 0: it does not fit.
+ * The head of a response, with the headers that its status asks for; another
+ * may follow over the connection (keep), or it is closed.  Returns its size;
+ * 0: it does not fit.
  */
 extern size_t http_response_head(char *out, size_t size,
-								 const http_response *response);
+								 const http_response *response, bool keep);
 
 /* The body {"error": ...}; the text must not need escaping in JSON. */
 extern void http_set_error(http_response *response, int status,

@@ -26,7 +26,8 @@ static void
 expect_response(const http_response *response)
 {
 	char		head[HTTP_MAX_RESPONSE_HEAD];
-	size_t		len = http_response_head(head, sizeof(head), response);
+	size_t		len = http_response_head(head, sizeof(head), response,
+											true);
 
 	expect(len > 0 && len < sizeof(head));
 	expect(memmem(head, len, "\r\n\r\n", 4) == head + len - 4);

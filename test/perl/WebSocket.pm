@@ -132,7 +132,8 @@ sub handshake
 	return $self->read_answer;
 }
 
-# An HTTP answer; its body, unless it is a WebSocket now, ends with the input.
+# An HTTP answer; its body, unless it is a WebSocket now, ends with the input,
+# or after its length when the connection stays open.
 sub read_answer
 {
 	my ($self) = @_;
@@ -146,8 +147,13 @@ sub read_answer
 	  or croak "not an answer: $self->{head}";
 	if ($status != 101)
 	{
-		$self->_read_until(sub { 0 });
-		$self->{body} = $self->{input};
+		my ($length) = $self->{head} =~ /^Connection: close/m ? () :
+		  $self->{head} =~ /^Content-Length: (\d+)/m;
+
+		$self->_read_until(
+			sub { defined $length && length $self->{input} >= $length });
+		$self->{body} = defined $length ?
+		  substr($self->{input}, 0, $length, '') : $self->{input};
 	}
 	return $status;
 }

@@ -9,7 +9,8 @@
  */
 #include "net_world.h"
 
-#define HOST	"Host: here\r\n"
+#define KEEP	"Host: here\r\n"
+#define HOST	KEEP "Connection: close\r\n"
 #define LENGTH(n)	"Content-Length: " #n "\r\n"
 
 /* All that comes for a request, terminated. */
@@ -107,6 +108,71 @@ test_requests(void)
 		check(strstr(answer, "\r\nConnection: close\r\n") != NULL,
 			  "%s: that is all", cases[i].name);
 	}
+}
+
+/* A whole answer of /sum or /echo, from a connection that stays open. */
+static bool
+answers_with(int fd, const char *request, const char *body)
+{
+	char		head[1024];
+	char		text[64] = "";
+
+	say(fd, request, strlen(request));
+	hear_head(fd, head, sizeof(head));
+	hear(fd, text, strlen(body));
+	return strncmp(head, "HTTP/1.1 202 ", 13) == 0 &&
+		strstr(head, "Connection: close") == NULL &&
+		strcmp(text, body) == 0;
+}
+
+static void
+test_keeping(void)
+{
+	static const char echo[] = "POST /echo HTTP/1.1\r\n" KEEP LENGTH(2)
+		"\r\nok";
+	char		answer[1024];
+	int			fd = dial();
+	int			good = 0;
+	ssize_t		n;
+
+	for (int i = 0; i < 100; i++)
+		good += answers_with(fd, echo, "ok");
+	check_int(good, 100, "a hundred requests over one connection");
+	check(answers_with(fd, "HEAD /echo HTTP/1.1\r\n" KEEP LENGTH(2)
+					   "\r\nok", ""), "one without a body in its answer");
+	check(answers_with(fd, "GET /sum HTTP/1.1\r\n" KEEP "\r\n", "0:0:1"),
+		  "one without a body");
+	say(fd, "POST /ech", 9);
+	usleep(20000);
+	check(answers_with(fd, "o HTTP/1.1\r\n" KEEP LENGTH(2) "\r\nok", "ok"),
+		  "one in pieces");
+
+	/* Two at once: one is answered, the other is not served. */
+	memcpy(answer, echo, sizeof(echo) - 1);
+	memcpy(answer + sizeof(echo) - 1, echo, sizeof(echo) - 1);
+	say(fd, answer, 2 * (sizeof(echo) - 1));
+	n = hear(fd, answer, sizeof(answer) - 1);
+	answer[n > 0 ? n : 0] = '\0';
+	check(strncmp(answer, "HTTP/1.1 202 ", 13) == 0 &&
+		  strstr(answer, "\r\nConnection: close\r\n") != NULL,
+		  "of two at once the first is answered, and that is all");
+	check_str(body_of(answer), "ok", "... as it is");
+	close(fd);
+
+	fd = dial();
+	say(fd, "POST /late HTTP/1.1\r\n" KEEP LENGTH(0) "\r\n", 54);
+	usleep(20000);
+	say(fd, "x", 1);
+	close(fd);
+	fd = dial();
+	check(answers_with(fd, echo, "ok"), "who is impatient harms nobody");
+	say(fd, "nonsense\r\n\r\n", 12);
+	n = hear(fd, answer, sizeof(answer) - 1);
+	answer[n > 0 ? n : 0] = '\0';
+	check(strncmp(answer, "HTTP/1.1 400 ", 13) == 0 &&
+		  strstr(answer, "\r\nConnection: close\r\n") != NULL,
+		  "nonsense ends it");
+	close(fd);
 }
 
 /* The same request, cut at each place. */
@@ -295,6 +361,7 @@ main(void)
 {
 	start();
 	test_requests();
+	test_keeping();
 	test_splits();
 	test_large();
 	test_hoarders();
