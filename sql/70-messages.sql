@@ -121,22 +121,27 @@ ROWS 50;
 COMMENT ON FUNCTION openhr_msg.list_changes(uuid, bigint, integer, text) IS
 'messages that were sent, edited or deleted after a version, as they are now, in the order of their versions; an error (PT410) when the epoch is not the present one';
 
-CREATE FUNCTION openhr_msg.edit_message(message_id uuid, content text)
+CREATE FUNCTION openhr_msg.edit_message(
+	message_id uuid,
+	content text,
+	expected_version bigint DEFAULT NULL)
 RETURNS @extschema@.messages
 AS 'MODULE_PATHNAME', 'msg_edit_message'
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, @extschema@, pg_temp;
 
-COMMENT ON FUNCTION openhr_msg.edit_message(uuid, text) IS
+COMMENT ON FUNCTION openhr_msg.edit_message(uuid, text, bigint) IS
 'changes the content of a message of the caller';
 
-CREATE FUNCTION openhr_msg.delete_message(message_id uuid)
+CREATE FUNCTION openhr_msg.delete_message(
+	message_id uuid,
+	expected_version bigint DEFAULT NULL)
 RETURNS @extschema@.messages
 AS 'MODULE_PATHNAME', 'msg_delete_message'
 LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, @extschema@, pg_temp;
 
-COMMENT ON FUNCTION openhr_msg.delete_message(uuid) IS
+COMMENT ON FUNCTION openhr_msg.delete_message(uuid, bigint) IS
 'empties a message of the caller and leaves a tombstone';
 
 CREATE FUNCTION openhr_msg.mark_read(
@@ -171,8 +176,8 @@ REVOKE ALL ON FUNCTION
 	openhr_msg.list_messages(uuid, integer, timestamptz, bigint, bigint),
 	openhr_msg.epoch(),
 	openhr_msg.list_changes(uuid, bigint, integer, text),
-	openhr_msg.edit_message(uuid, text),
-	openhr_msg.delete_message(uuid),
+	openhr_msg.edit_message(uuid, text, bigint),
+	openhr_msg.delete_message(uuid, bigint),
 	openhr_msg.mark_read(uuid, bigint)
 FROM PUBLIC;
 
@@ -181,7 +186,7 @@ GRANT EXECUTE ON FUNCTION
 	openhr_msg.list_messages(uuid, integer, timestamptz, bigint, bigint),
 	openhr_msg.epoch(),
 	openhr_msg.list_changes(uuid, bigint, integer, text),
-	openhr_msg.edit_message(uuid, text),
-	openhr_msg.delete_message(uuid),
+	openhr_msg.edit_message(uuid, text, bigint),
+	openhr_msg.delete_message(uuid, bigint),
 	openhr_msg.mark_read(uuid, bigint)
 TO authenticated, service_role;

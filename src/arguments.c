@@ -27,6 +27,7 @@ static const char *const conversation_types[] = {
 	"one_to_one", "group", "system", NULL
 };
 static const char *const participant_roles[] = {"member", "admin", NULL};
+static const char *const severities[] = {"low", "medium", "high", NULL};
 static const char *const content_types[] = {
 	"text", "attachment", "system", "suggested", NULL
 };
@@ -233,6 +234,33 @@ msg_check_role(const text *role)
 				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("invalid role"),
 				errhint("Roles are \"member\" and \"admin\"."));
+}
+
+void
+msg_check_reason(const text *reason)
+{
+	if (VARSIZE_ANY_EXHDR(reason) > MSG_REASON_BYTES)
+		ereport(ERROR,
+				errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
+				errmsg("reason is too long"),
+				errdetail("It may have %d bytes, and has %zu.",
+						  MSG_REASON_BYTES,
+						  (Size) VARSIZE_ANY_EXHDR(reason)));
+
+	if (is_blank(reason))
+		ereport(ERROR,
+				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("reason must not be blank"));
+}
+
+void
+msg_check_severity(const text *severity)
+{
+	if (!is_word(severity, severities))
+		ereport(ERROR,
+				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				errmsg("invalid severity"),
+				errhint("Severities are \"low\", \"medium\" and \"high\"."));
 }
 
 PG_FUNCTION_INFO_V1(msg_is_conversation_type);

@@ -19,11 +19,13 @@
 #define ERRCODE_MSG_NOT_FOUND		MAKE_SQLSTATE('P', 'T', '4', '0', '4')
 #define ERRCODE_MSG_CONFLICT		MAKE_SQLSTATE('P', 'T', '4', '0', '9')
 #define ERRCODE_MSG_GONE			MAKE_SQLSTATE('P', 'T', '4', '1', '0')
+#define ERRCODE_MSG_CHANGED			MAKE_SQLSTATE('P', 'T', '4', '1', '2')
 #define ERRCODE_MSG_TOO_MANY		MAKE_SQLSTATE('P', 'T', '4', '2', '9')
 
 #define MSG_PAGE_DEFAULT	50
 #define MSG_PAGE_MAX		100
 #define MSG_TITLE_BYTES		256
+#define MSG_REASON_BYTES	2000	/* of a report */
 #define MSG_KEY_BYTES		64	/* client_message_id */
 #define MSG_OBJECT_DEPTH	16
 #define MSG_PARTICIPANTS	1000	/* in one call */
@@ -50,6 +52,8 @@ extern void msg_check_content_type(const text *content_type, bool is_service);
 extern void msg_check_object(Jsonb *object, const char *what);
 extern void msg_check_key(const text *client_message_id);
 extern void msg_check_title(const text *title);
+extern void msg_check_reason(const text *reason);
+extern void msg_check_severity(const text *severity);
 extern void msg_check_conversation_type(const text *type);
 extern void msg_check_role(const text *role);
 

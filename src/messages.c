@@ -49,6 +49,7 @@ static void insert_message(FunctionCallInfo fcinfo, const MsgCaller *caller,
 static void select_message(const pg_uuid_t *message_id);
 static void require_message(const MsgCaller *caller,
 							const pg_uuid_t *message_id, bool admin_may);
+static void require_version(const pg_uuid_t *message_id, int64 version);
 
 /*
  * send_message(conversation_id uuid, content text, content_type text,
@@ -152,7 +153,8 @@ insert_message(FunctionCallInfo fcinfo, const MsgCaller *caller,
 }
 
 /*
- * edit_message(message_id uuid, content text): messages
+ * edit_message(message_id uuid, content text, expected_version bigint):
+ *				messages
  */
 PG_FUNCTION_INFO_V1(msg_edit_message);
 
@@ -161,15 +163,19 @@ msg_edit_message(PG_FUNCTION_ARGS)
 {
 	static MsgPlan plan = MSG_PLAN(
 		"UPDATE messages AS m SET content = $2, is_edited = true"
-		" WHERE id = $1 AND content <> $2 AND NOT is_deleted RETURNING m",
-		UUIDOID, TEXTOID);
+		" WHERE id = $1 AND content <> $2 AND NOT is_deleted"
+		" AND version = coalesce($3, version) RETURNING m",
+		UUIDOID, TEXTOID, INT8OID);
 	static MsgPlan unchanged_plan = MSG_PLAN(
 		"SELECT m FROM messages m WHERE id = $1 AND NOT is_deleted",
 		UUIDOID);
 
 	pg_uuid_t  *message_id;
 	MsgCaller	caller;
-	Datum		values[] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)};
+	Datum		values[] = {
+		PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2)
+	};
+	char		nulls[] = {' ', ' ', PG_ARGISNULL(2) ? 'n' : ' '};
 
 	msg_hide_statement();
 	message_id = msg_uuid_argument(fcinfo, 0, "message_id");
@@ -179,16 +185,20 @@ msg_edit_message(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	require_message(&caller, message_id, false);
-	if (msg_plan_write(&plan, values, NULL) == 0 &&
-		msg_plan_write(&unchanged_plan, values, NULL) == 0)
-		ereport(ERROR,
-				errcode(ERRCODE_MSG_CONFLICT),
-				errmsg("message has been deleted"));
+	if (msg_plan_write(&plan, values, nulls) == 0)
+	{
+		if (!PG_ARGISNULL(2))
+			require_version(message_id, PG_GETARG_INT64(2));
+		if (msg_plan_write(&unchanged_plan, values, NULL) == 0)
+			ereport(ERROR,
+					errcode(ERRCODE_MSG_CONFLICT),
+					errmsg("message has been deleted"));
+	}
 	return msg_plan_finish();
 }
 
 /*
- * delete_message(message_id uuid): messages
+ * delete_message(message_id uuid, expected_version bigint): messages
  *
  * The row stays, without its content.  Deleting again changes nothing.
  */
@@ -199,18 +209,45 @@ msg_delete_message(PG_FUNCTION_ARGS)
 {
 	static MsgPlan plan = MSG_PLAN(
 		"UPDATE messages AS m SET is_deleted = true"
-		" WHERE id = $1 AND NOT is_deleted RETURNING m",
-		UUIDOID);
+		" WHERE id = $1 AND NOT is_deleted"
+		" AND version = coalesce($2, version) RETURNING m",
+		UUIDOID, INT8OID);
 
 	pg_uuid_t  *message_id = msg_uuid_argument(fcinfo, 0, "message_id");
 	MsgCaller	caller = msg_caller();
-	Datum		values[] = {UUIDPGetDatum(message_id)};
+	Datum		values[] = {UUIDPGetDatum(message_id), PG_GETARG_DATUM(1)};
+	char		nulls[] = {' ', PG_ARGISNULL(1) ? 'n' : ' '};
 
 	SPI_connect();
 	require_message(&caller, message_id, true);
-	if (msg_plan_write(&plan, values, NULL) == 0)
+	if (msg_plan_write(&plan, values, nulls) == 0)
+	{
+		if (!PG_ARGISNULL(1))
+			require_version(message_id, PG_GETARG_INT64(1));
 		select_message(message_id);
+	}
 	return msg_plan_finish();
+}
+
+/*
+ * The caller wants to change what he has seen.  Somebody else's change since
+ * then is told as HTTP does: a precondition has failed.
+ */
+static void
+require_version(const pg_uuid_t *message_id, int64 version)
+{
+	static MsgPlan plan = MSG_PLAN(
+		"SELECT m.version = $2 FROM messages m WHERE id = $1",
+		UUIDOID, INT8OID);
+	Datum		values[] = {
+		UUIDPGetDatum(message_id), Int64GetDatum(version)
+	};
+
+	if (msg_plan_write(&plan, values, NULL) > 0 && !msg_plan_bool(1))
+		ereport(ERROR,
+				errcode(ERRCODE_MSG_CHANGED),
+				errmsg("message has another version"),
+				errhint("Read it anew, and try again with its version."));
 }
 
 /*
