@@ -86,16 +86,25 @@ admission_origin(const admission_rules *rules, const http_request *request)
  */
 bool
 admission_identify(const admission_rules *rules, const http_request *request,
-				   int64_t now, token_claims *claims)
+				   int64_t now, token_claims *claims, char **json,
+				   server_refusal *refusal)
 {
 	static char token[TOKEN_MAX_BYTES + 1];
 	const char *key = http_header_value(request, "apikey");
+	token_status status;
 
-	return (bearer_token(request, token, sizeof(token)) ||
-			(key != NULL && copy_token(key, token, sizeof(token))) ||
-			find_token(request, token, sizeof(token))) &&
-		token_verify(rules->keys, token, strlen(token), now, claims,
-					 NULL) == TOKEN_OK;
+	if (!bearer_token(request, token, sizeof(token)) &&
+		(key == NULL || !copy_token(key, token, sizeof(token))) &&
+		!find_token(request, token, sizeof(token)))
+	{
+		*refusal = (server_refusal) {401, "No token in the request"};
+		return false;
+	}
+	status = token_verify(rules->keys, token, strlen(token), now, claims,
+						  json);
+	if (status != TOKEN_OK)
+		explain(status, refusal);
+	return status == TOKEN_OK;
 }
 
 /* vsn=2.0.x or 1.0.x, which is also what its absence means; 0: another. */

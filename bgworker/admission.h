@@ -37,10 +37,14 @@ typedef struct admission
 extern const char *admission_origin(const admission_rules *rules,
 									const http_request *request);
 
-/* Whom a request comes from.  False: it cannot be told. */
+/*
+ * Whom a request comes from; json, when it is not NULL, gets the claims as
+ * text, to be freed.  False: it cannot be told, for the reason in refusal.
+ */
 extern bool admission_identify(const admission_rules *rules,
 							   const http_request *request, int64_t now,
-							   token_claims *claims);
+							   token_claims *claims, char **json,
+							   server_refusal *refusal);
 
 /* now is in seconds since 1970.  False: refusal says why. */
 extern bool admission_check(const admission_rules *rules,

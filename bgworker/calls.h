@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "../decoder/event.h"
+#include "../src/token.h"
 
 /* In milliseconds: an executor answers within this, if only with an error. */
 #define MSG_CALL_TIMEOUT	4000
@@ -50,7 +51,14 @@ typedef enum MsgCallKind
 	 * Write how far clients have come.  The payload is a row of
 	 * MsgSavedPosition; the reply is empty.
 	 */
-	MSG_CALL_SAVE_POSITIONS = 6
+	MSG_CALL_SAVE_POSITIONS = 6,
+
+	/*
+	 * Call a function in somebody's name, for an HTTP request.  The payload
+	 * is a MsgRequest, that of the reply a MsgRequestResult.  It is not asked
+	 * a second time when nobody answered, unless it only reads.
+	 */
+	MSG_CALL_REQUEST = 8
 } MsgCallKind;
 
 typedef struct MsgCall
@@ -133,6 +141,47 @@ typedef struct MsgSavedPosition
 } MsgSavedPosition;
 
 #define MSG_CLIENT_ID_MAX	64	/* bytes */
+
+/*
+ * Behind the struct, without gaps, each with a terminator that its length does
+ * not count: the claims as JSON, the function's name, and two JSON objects
+ * with its arguments, the second of which may be missing (length 0).
+ */
+typedef struct MsgRequest
+{
+	token_claims claims;		/* verified */
+	uint8_t		reads;			/* may change nothing */
+	uint8_t		others_wait;	/* do not wait for the disk, say what to wait
+								 * for instead */
+	uint8_t		pad[2];
+	uint32_t	claims_len;
+	uint32_t	function_len;
+	uint32_t	args_len;
+	uint32_t	body_len;
+} MsgRequest;
+
+/*
+ * Behind the struct, without gaps: the result as JSON; or, when there is a
+ * code, the texts of an error, each with a terminator that its length does not
+ * count.  A text that is not there has length UINT32_MAX and no terminator.
+ */
+typedef struct MsgRequestResult
+{
+	char		code[12];		/* "": it went well */
+	uint8_t		is_void;		/* the function returns nothing */
+	uint8_t		is_set;			/* the JSON is an array .. */
+	uint8_t		cancelled;		/* nobody waited for it any more */
+	uint8_t		pad;
+	uint64_t	rows;			/* .. of so many */
+	int64_t		version;		/* of the row; 0: it has none */
+	uint64_t	lsn;			/* durable once this is flushed; 0: it is */
+	uint32_t	json_len;
+	uint32_t	message_len;
+	uint32_t	details_len;
+	uint32_t	hint_len;
+} MsgRequestResult;
+
+#define MSG_NO_TEXT		UINT32_MAX
 
 typedef enum MsgReplyStatus
 {

@@ -11,7 +11,8 @@
  * error itself goes to the server's log.
  *
  * What it runs here are the server's own questions and notes, about profiles
- * but not in their names, so there is no identity to put on and none to leave over.
+ * but not in their names.  What clients ask over HTTP is run in their names, and
+ * with their rights only: executor_requests.c.
  *
  * The first executor also does the upkeep, one short step a turn, so that
  * calls do not wait for it: months of messages made ahead, old idempotency
@@ -41,6 +42,7 @@
 
 #include "calls.h"
 #include "catchup_calls.h"
+#include "executor.h"
 #include "link.h"
 #include "revocations.h"
 #include "worker.h"
@@ -165,6 +167,7 @@ msg_executor_main(Datum arg)
 					PGC_SUSET, PGC_S_OVERRIDE);
 	MemoryContextSwitchTo(TopMemoryContext);
 	initStringInfo(&reply);
+	msg_request_init();
 
 	extension_seen = pg_atomic_read_u32(&msg_shared->extension_changes) - 1;
 	for (;;)
@@ -202,6 +205,7 @@ look_for_extension(void)
 	drop_plan(&describe_plan);
 	drop_plan(&load_user_plan);
 	drop_plan(&receipts_plan);
+	msg_request_forget_plans();
 	next_step = MAKE_AHEAD;
 	next_time = GetCurrentTimestamp();
 	msg_worker_set_state(extension_there ?
@@ -242,6 +246,7 @@ serve(MsgLink *link)
 		msg_worker_interrupts();
 	}
 
+	msg_request_flush();
 	if (result != MSG_LINK_BROKEN)
 		return link;
 	msg_link_close(link);
@@ -314,6 +319,8 @@ answer(const MsgCall *call, const void *payload)
 				 MSG_CALL_TIMEOUT))
 			failed = "could not catch up";
 	}
+	else if (call->kind == MSG_CALL_REQUEST)
+		msg_request_serve(call, payload, &reply);
 	else
 		failed = "unknown call";
 

@@ -32,6 +32,7 @@
 #include "gateway_http.h"
 #include "gateway_metrics.h"
 #include "gateway_receipts.h"
+#include "gateway_requests.h"
 #include "gateway_rules.h"
 #include "gateway_tls.h"
 
@@ -147,6 +148,7 @@ msg_gateway_main(Datum arg)
 	msg_events_init(rooms);
 	make_server();
 	msg_calls_init(msg_max_connections + OTHER_CALLS, on_answer);
+	msg_requests_init();
 	msg_worker_set_state(MSG_WORKER_WAITING);
 
 	for (;;)
@@ -158,6 +160,7 @@ msg_gateway_main(Datum arg)
 
 		read_clock();
 		msg_calls_receive();
+		msg_requests_release();
 		look_around();
 		more = serve_events();
 		serve_sockets();
@@ -441,6 +444,12 @@ on_answer(const MsgCall *call, bool success, const void *payload, Size len)
 		return;
 	}
 
+	if (call->kind == MSG_CALL_REQUEST)
+	{
+		msg_requests_answered(call->ticket, success, payload, len);
+		return;
+	}
+
 	describing = false;
 	if (call->ticket != extension_seen)
 		next_describe = 0;
@@ -524,10 +533,13 @@ time_left(void)
 {
 	long		timeout = server_timeout(srv);
 	long		answer = msg_calls_timeout();
+	long		held = msg_requests_timeout();
 	int64		due = hub_next_tick(rooms);
 
 	if (answer >= 0 && (timeout < 0 || answer < timeout))
 		timeout = answer;
+	if (held >= 0 && (timeout < 0 || held < timeout))
+		timeout = held;
 	if (due != 0)
 		at_most(&timeout, due - UNIX_EPOCH_USECS);
 	if (msg_receipts_due(rooms) != 0)

@@ -31,6 +31,18 @@ extern bool msg_calls_tell(uint64 ticket, MsgCallKind kind,
 						   const uint8 *profile_id, const void *payload,
 						   Size len);
 
+/*
+ * The same for an HTTP request.  letter is a MsgCall, which is filled here, and
+ * behind it a MsgRequest of len bytes; it was got by malloc, and is taken when
+ * true is returned.  What is answered without success and without a payload may
+ * have been done or not.
+ */
+extern bool msg_calls_request(uint64 ticket, const uint8 *profile_id,
+							  MsgCall *letter, Size len);
+
+/* Nobody waits for the answer to a request, which may still come. */
+extern void msg_calls_cancel(uint64 ticket);
+
 /* Once a turn: hand on what was answered; and ask what can be asked. */
 extern void msg_calls_receive(void);
 extern void msg_calls_dispatch(void);

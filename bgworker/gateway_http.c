@@ -12,6 +12,7 @@
 /* Before postgres.h, which they must not see. */
 #include "gateway_http.h"
 #include "gateway_metrics.h"
+#include "gateway_requests.h"
 #include "monitor.h"
 
 #include "postgres.h"
@@ -34,7 +35,10 @@ answer(void *socket, const http_response *response)
 void
 msg_http_set(hub *rooms, const admission_rules *rules, size_t max_message)
 {
-	handlers = (rest) {rooms, rules, max_message, answer};
+	handlers = (rest) {
+		rooms, rules, max_message, answer, msg_requests_call,
+		msg_requests_forget
+	};
 }
 
 /* Microseconds since 1970. */

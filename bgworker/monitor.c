@@ -127,11 +127,13 @@ may_scrape(const admission_rules *rules, const server_conn *conn,
 {
 	struct sockaddr_storage peer;
 	token_claims claims;
+	server_refusal refusal;
 
 	if (!is_forwarded(request) && server_peer(conn, &peer) &&
 		address_list_has(msg_metrics_clients, (struct sockaddr *) &peer))
 		return true;
-	return admission_identify(rules, request, now / 1000000, &claims) &&
+	return admission_identify(rules, request, now / 1000000, &claims, NULL,
+							  &refusal) &&
 		strcmp(claims.role, "service_role") == 0;
 }
 

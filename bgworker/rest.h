@@ -17,6 +17,49 @@
 
 typedef struct rest_exchange rest_exchange;
 
+/*
+ * A function in schema openhr_msg that shall be called in somebody's name.
+ * Its arguments are the members of two JSON objects; what is in the first one
+ * is not looked for in the second.
+ */
+typedef struct rest_call
+{
+	const char *function;
+	const token_claims *claims;
+	const char *claims_json;
+	const char *args;			/* an object */
+	const char *body;			/* an object, or NULL */
+	size_t		body_len;
+	bool		reads;			/* shall change nothing */
+} rest_call;
+
+typedef enum rest_outcome
+{
+	REST_DONE,
+	REST_REFUSED,				/* an error, of a function or before it */
+	REST_NOT_TRIED,				/* nothing was done: try again */
+	REST_UNKNOWN				/* whoever did it did not say how it ended */
+} rest_outcome;
+
+/* What became of a call; lasts as long as the callback. */
+typedef struct rest_result
+{
+	rest_outcome outcome;
+
+	/* REST_DONE */
+	const char *json;			/* NULL: the function returns nothing */
+	size_t		json_len;
+	bool		is_set;			/* json is an array of rows .. */
+	uint64_t	rows;			/* .. so many */
+	int64_t		version;		/* of the row; 0: it has none */
+
+	/* REST_REFUSED; texts are UTF-8, NULL: there is none */
+	const char *code;			/* an SQLSTATE, or one of PostgREST's */
+	const char *message;
+	const char *details;
+	const char *hint;
+} rest_result;
+
 typedef struct rest
 {
 	hub		   *rooms;
@@ -25,7 +68,19 @@ typedef struct rest
 
 	/* How an exchange is answered later: once, and never from rest_begin(). */
 	void		(*answer) (void *socket, const http_response *response);
+
+	/*
+	 * Have a function called; rest_called() tells what became of it, never
+	 * from within.  False: there are too many such calls.
+	 */
+	bool		(*call) (rest_exchange *x, const rest_call *call);
+
+	/* Nobody waits for the call's result any more. */
+	void		(*forget) (rest_exchange *x);
 } rest;
+
+/* The largest body of a call. */
+#define REST_MAX_CALL_BODY	(192 * 1024)
 
 /*
  * A request's head; socket is the shell's own pointer, and times are in
@@ -38,10 +93,11 @@ extern rest_exchange *rest_begin(const rest *r, void *socket,
 								 size_t body_size, int64_t now,
 								 http_response *response);
 
-/* The whole body; answered now or, when the hub has told, later. */
+/* The whole body; answered now or, when the hub or a call has told, later. */
 extern void rest_body(rest_exchange *x, const char *data, size_t len,
 					  int64_t now);
 extern void rest_posted(rest_exchange *x, hub_post_result result);
+extern void rest_called(rest_exchange *x, const rest_result *result);
 
 /* It has taken too long: it is answered now. */
 extern void rest_expired(rest_exchange *x);

@@ -19,6 +19,10 @@
  * It may also be revoked: for that the table is looked at, whoever vouches for
  * the identity, at its first use and then once in a second of its use.
  *
+ * An executor serves one caller after another.  It lends itself the identity
+ * of each by the same setting, but for one transaction only (SET LOCAL), so
+ * that nothing of it can be left over, however the transaction ends.
+ *
  * request.jwt.claims is how PostgREST tells whom it verified.  Everybody can
  * SET it, so it is believed only when the session user (whom SET ROLE does
  * not change) is a member of openhr_msg_authenticator.  Its parsed form is
@@ -89,7 +93,8 @@ static uint32 role_changes = 0;
 static bool check_identity(char **newval, void **extra, GucSource source);
 static void assign_identity(const char *newval, void *extra);
 static void count_role_change(Datum arg, int cacheid, uint32 hashvalue);
-static void set_identity(const char *value);
+static char *identity_text(const token_claims *claims);
+static void set_identity(const char *value, GucAction action);
 static bool parse_identity(const char *value, Identity *identity);
 static const Identity *current_identity(void);
 static void check_expiry(const Identity *identity);
@@ -159,8 +164,8 @@ count_role_change(Datum arg, int cacheid, uint32 hashvalue)
 /*
  * The setting's text: exp, iat, profile or "-", role (which may hold spaces).
  */
-void
-msg_take_identity(const token_claims *claims)
+static char *
+identity_text(const token_claims *claims)
 {
 	Identity	identity;
 	char	   *profile = "-";
@@ -170,19 +175,36 @@ msg_take_identity(const token_claims *claims)
 		profile = DatumGetCString(DirectFunctionCall1(uuid_out,
 													  UUIDPGetDatum(&identity.profile_id)));
 
-	set_identity(psprintf(INT64_FORMAT " " INT64_FORMAT " %s %s",
-						  identity.exp, identity.iat, profile,
-						  identity.role));
+	return psprintf(INT64_FORMAT " " INT64_FORMAT " %s %s",
+					identity.exp, identity.iat, profile, identity.role);
+}
+
+void
+msg_take_identity(const token_claims *claims)
+{
+	set_identity(identity_text(claims), GUC_ACTION_SET);
 }
 
 void
 msg_forget_identity(void)
 {
-	set_identity("");
+	set_identity("", GUC_ACTION_SET);
+}
+
+void
+msg_lend_identity(const token_claims *claims)
+{
+	set_identity(identity_text(claims), GUC_ACTION_LOCAL);
+}
+
+bool
+msg_has_identity(void)
+{
+	return verified != NULL;
 }
 
 static void
-set_identity(const char *value)
+set_identity(const char *value, GucAction action)
 {
 	if (InSecurityRestrictedOperation())
 		ereport(ERROR,
@@ -194,7 +216,7 @@ set_identity(const char *value)
 	{
 		(void) set_config_option(IDENTITY_SETTING, value,
 								 PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SET, true, 0, false);
+								 action, true, 0, false);
 	}
 	PG_FINALLY();
 	{

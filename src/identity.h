@@ -24,6 +24,13 @@ extern void msg_take_identity(const token_claims *claims);
 extern void msg_forget_identity(void);
 
 /*
+ * The same until the transaction ends, for a worker that serves many: claims
+ * are those that it, or who it trusts, has verified.  SQL has no way to it.
+ */
+extern PGDLLEXPORT void msg_lend_identity(const token_claims *claims);
+extern PGDLLEXPORT bool msg_has_identity(void);
+
+/*
  * The profile that claims speak for, if they do: whatever its subject is, an
  * anonymous token speaks for nobody.
  */

@@ -77,6 +77,9 @@ typedef enum MsgWorkerState
 	MSG_WORKER_RUNNING
 } MsgWorkerState;
 
+/* HTTP requests that an executor has at a time: the next one lies ready. */
+#define MSG_REQUESTS_AHEAD	2
+
 typedef struct MsgWorkerSlot
 {
 	MsgWorkerKind kind;
@@ -109,6 +112,12 @@ typedef struct MsgWorkerSlot
 	 */
 	pg_atomic_uint32 left_behind;
 	pg_atomic_uint32 left_behind_seen;
+
+	/*
+	 * Executor: tickets of requests that nobody waits for any more; by its
+	 * gateway only, which then sends SIGUSR2.  Two can be under way.
+	 */
+	pg_atomic_uint64 cancelled[MSG_REQUESTS_AHEAD];
 
 	/* Written by the owner only, read by status() without a lock. */
 	pg_atomic_uint64 connections;	/* gateway: open sockets */

@@ -125,6 +125,8 @@ init_slot(int index, MsgWorkerKind kind, int gateway, int number)
 	slot->link = DSM_HANDLE_INVALID;
 	pg_atomic_init_u32(&slot->left_behind, 0);
 	pg_atomic_init_u32(&slot->left_behind_seen, 0);
+	for (int i = 0; i < MSG_REQUESTS_AHEAD; i++)
+		pg_atomic_init_u64(&slot->cancelled[i], 0);
 	pg_atomic_init_u64(&slot->connections, 0);
 	pg_atomic_init_u64(&slot->channels, 0);
 	pg_atomic_init_u64(&slot->events, 0);

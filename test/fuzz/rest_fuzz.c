@@ -20,6 +20,7 @@
 
 static char *token;
 static int	answers;
+static rest_exchange *called;	/* by whom */
 
 static void
 must(bool condition)
@@ -33,13 +34,53 @@ static void
 take_response(void *socket, const http_response *response)
 {
 	char		head[HTTP_MAX_RESPONSE_HEAD];
-	size_t		len = http_response_head(head, sizeof(head), response);
+	size_t		len = http_response_head(head, sizeof(head), response,
+											true);
 
 	(void) socket;
 	answers++;
 	must(len > 0);
 	must(memmem(head, len, "\r\n\r\n", 4) == head + len - 4);
 	must(memchr(head, 3, len) == NULL);
+}
+
+static bool
+take_call(rest_exchange *x, const rest_call *call)
+{
+	json_t	   *args = json_loads(call->args, 0, NULL);
+	json_t	   *body = json_loadb(call->body, call->body != NULL ?
+								  call->body_len : 0, 0, NULL);
+
+	must(json_is_object(args) && strlen(call->function) > 0);
+	must(call->body == NULL || json_is_object(body));
+	json_decref(args);
+	json_decref(body);
+	called = x;
+	return true;
+}
+
+static void
+forget_call(rest_exchange *x)
+{
+	must(called == x);
+	called = NULL;
+}
+
+/* One of the ways in which a call ends. */
+static void
+finish_call(unsigned way)
+{
+	static const char *const codes[] = {"PT429", "42501", "XX000", "PGRST202"};
+	rest_result result = {
+		.outcome = way % 4,.json = "[{\"id\":1}]",.json_len = 10,
+		.is_set = true,.rows = way / 4 % 3,.version = way % 5,
+		.code = codes[way / 4 % 4],.message = "text \"quoted\" \xc3\xbc",
+		.details = way & 16 ? "Retry after 7 seconds." : NULL
+	};
+	rest_exchange *x = called;
+
+	called = NULL;
+	rest_called(x, &result);
 }
 
 static void
@@ -90,6 +131,8 @@ serve(world *w, const rest *http, char *text, size_t len)
 	}
 	must(size <= 16 * 1024);
 	rest_body(x, text + head, size, w->now);
+	if (called != NULL && len % 8 != 0)
+		finish_call((unsigned) len);
 	if (answers == 0)
 		rest_expired(x);
 	must(answers == 1);
@@ -102,7 +145,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const char *origins[] = {"https://a"};
 	world	   *w = world_new_with(posted);
 	admission_rules rules = {w->keys, origins, 1};
-	rest		http = {w->h, &rules, 1024, take_response};
+	rest		http = {
+		w->h, &rules, 1024, take_response, take_call, forget_call
+	};
 	hub_conn   *c = world_open(w, 2, 1);
 	char	   *text;
 	size_t		len;
@@ -113,6 +158,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	world_answer(w, (const int[]) {1}, 1);
 	world_skip(w, c);
 	answers = 0;
+	called = NULL;
 	text = fill_in(data, size, &len);
 	serve(w, &http, text, len);
 	world_pump(w);

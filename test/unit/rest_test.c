@@ -203,7 +203,9 @@ origins(void)
 			  "Vary: Origin\r\n"
 			  "Access-Control-Allow-Methods: POST, OPTIONS\r\n"
 			  "Access-Control-Allow-Headers: apikey, authorization, "
-			  "content-type, x-client-info, x-api-key\r\n"
+			  "content-type, x-client-info, x-api-key, accept-profile, "
+			  "content-profile, prefer, idempotency-key, if-match, "
+			  "x-request-id, x-retry-count\r\n"
 			  "Access-Control-Max-Age: 86400\r\n", "and is told");
 	begin(w, "OPTIONS", SINGLE, "Origin: https://c.example\r\n", 0);
 	check_int(status, 403, "but not from any origin");
