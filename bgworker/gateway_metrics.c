@@ -22,6 +22,7 @@ static hub_stats seen;
 static latency seen_written;
 static uint64 seen_lost;
 static uint64 seen_handshakes;
+static uint64 seen_answers[MSG_ANSWERS];
 
 static void
 set_gauge(MsgGauge gauge, uint64 value)
@@ -50,6 +51,18 @@ add_latency(MsgLatency which, latency *before, const latency *after)
 	*before = *after;
 }
 
+static void
+count_answers(const server *srv)
+{
+	for (int i = 0; i < MSG_ANSWERS; i++)
+	{
+		uint64		n = server_answers(srv, i + 2);
+
+		count(MSG_COUNT_ANSWERS + i, n - seen_answers[i]);
+		seen_answers[i] = n;
+	}
+}
+
 void
 msg_gateway_measure(const hub_stats *stats, const server *srv)
 {
@@ -68,6 +81,7 @@ msg_gateway_measure(const hub_stats *stats, const server *srv)
 	count(MSG_COUNT_RECEIPTS_LOST, stats->receipts_lost - seen.receipts_lost);
 	count(MSG_COUNT_FAILED, queue_lost - seen_lost);
 	count(MSG_COUNT_HANDSHAKES, server_handshakes(srv) - seen_handshakes);
+	count_answers(srv);
 	add_latency(MSG_LATENCY_WRITTEN, &seen_written, &queue_written);
 	add_latency(MSG_LATENCY_ACKNOWLEDGED, &seen.acknowledged,
 				&stats->acknowledged);

@@ -72,6 +72,7 @@ static void read_version(const Metric *m, Reader *reader);
 #define FAMILY(name, type, help)	name, type, help
 #define SAME(name)					name, NULL, NULL
 #define CALL(kind)					(MSG_COUNT_CALLS + (kind))
+#define ANSWER(status)				(MSG_COUNT_ANSWERS + (status) / 100 - 2)
 #define REFUSED(reason)				(MSG_COUNT_REFUSED + (reason))
 
 static const Metric metrics[] = {
@@ -191,6 +192,15 @@ static const Metric metrics[] = {
 	read_counter, REFUSED(MSG_REFUSED_TLS), {"reason", "tls"}},
 	{SAME("openhr_msg_refused_total"),
 	read_counter, REFUSED(MSG_REFUSED_OTHER), {"reason", "other"}},
+	{FAMILY("openhr_msg_http_responses_total", "counter",
+			"Answers to requests that were for no WebSocket, and refused handshakes, by class of status."),
+	read_counter, ANSWER(200), {"status", "2xx"}},
+	{SAME("openhr_msg_http_responses_total"),
+	read_counter, ANSWER(300), {"status", "3xx"}},
+	{SAME("openhr_msg_http_responses_total"),
+	read_counter, ANSWER(400), {"status", "4xx"}},
+	{SAME("openhr_msg_http_responses_total"),
+	read_counter, ANSWER(500), {"status", "5xx"}},
 	{FAMILY("openhr_msg_tls_handshakes_total", "counter",
 			"TLS handshakes that succeeded."),
 	read_counter, MSG_COUNT_HANDSHAKES, {0}},

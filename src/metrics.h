@@ -32,6 +32,9 @@ typedef enum MsgRefusal
 
 #define MSG_REFUSALS	8
 
+/* Classes of answers to HTTP requests that are told apart, from 2xx on. */
+#define MSG_ANSWERS		4
+
 /* Kinds of calls that are told apart: MsgCallKind, and 0 for all others. */
 #define MSG_CALL_KINDS	9
 
@@ -50,7 +53,8 @@ typedef enum MsgCounter
 	MSG_COUNT_RECEIPTS_LOST,
 	MSG_COUNT_HANDSHAKES,		/* TLS, that succeeded */
 	MSG_COUNT_WAKEUPS,			/* everybody */
-	MSG_COUNT_CALLS_FAILED,		/* executor */
+	MSG_COUNT_ANSWERS,			/* gateway: to HTTP requests, 2xx to 5xx */
+	MSG_COUNT_CALLS_FAILED = MSG_COUNT_ANSWERS + MSG_ANSWERS,	/* executor */
 	MSG_COUNT_CALLS,			/* executor: a number for each kind */
 	/* gateway: a number for each reason */
 	MSG_COUNT_REFUSED = MSG_COUNT_CALLS + MSG_CALL_KINDS,

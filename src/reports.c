@@ -18,8 +18,10 @@
 #include "callers.h"
 #include "compat.h"
 #include "log.h"
+#include "openhr_msg.h"
 #include "spi_plans.h"
 
+static void count_report(void);
 static Datum find_conversation(const MsgCaller *caller,
 							   const pg_uuid_t *message_id);
 
@@ -37,7 +39,8 @@ msg_report_message(PG_FUNCTION_ARGS)
 		" VALUES ($1, $2, $3, $4, $5)"
 		" ON CONFLICT (message_id, reporter_profile_id) DO UPDATE"
 		" SET reason = excluded.reason, severity = excluded.severity"
-		" RETURNING r",
+		" RETURNING r, r.xmax = 0,"
+		" array_position(ARRAY['low', 'medium', 'high'], r.severity) - 1",
 		UUIDOID, UUIDOID, UUIDOID, TEXTOID, TEXTOID);
 
 	pg_uuid_t  *message_id;
@@ -63,8 +66,19 @@ msg_report_message(PG_FUNCTION_ARGS)
 		};
 
 		msg_plan_write(&plan, values, nulls);
+		count_report();
 	}
 	return msg_plan_finish();
+}
+
+/* The one that was just written counts, unless it was there before. */
+static void
+count_report(void)
+{
+	bool		isnull;
+
+	if (msg_plan_bool(2))
+		msg_metrics_report(DatumGetInt32(msg_plan_column(3, &isnull)));
 }
 
 /* The conversation of a message that the caller may see. */

@@ -339,6 +339,13 @@ send_away(server_conn *conn, const http_request *request)
 }
 
 void
+conn_count_answer(server_conn *conn, int status)
+{
+	if (status >= 100 && status < 600)
+		conn->srv->answers[status / 100]++;
+}
+
+void
 conn_fail(server_conn *conn, int status, const char *error)
 {
 	char		head[HTTP_MAX_RESPONSE_HEAD];
@@ -346,6 +353,7 @@ conn_fail(server_conn *conn, int status, const char *error)
 	http_response response;
 
 	conn->srv->ops.refused(conn->srv->arg, status, error);
+	conn_count_answer(conn, status);
 	http_set_error(&response, status, error, body, sizeof(body));
 	conn_end(conn, head, http_response_head(head, sizeof(head), &response,
 												false),

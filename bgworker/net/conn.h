@@ -106,6 +106,7 @@ struct server
 	inflater   *inflater;		/* of all connections */
 	tls_context *tls;			/* of new connections; NULL: plain */
 	uint64_t	handshakes;		/* of TLS, that succeeded */
+	uint64_t	answers[6];		/* to requests, by status / 100 */
 	server_conn *reading;		/* whose input by TLS this is .. */
 	const uint8_t *cipher;
 	size_t		cipher_len;
@@ -126,6 +127,7 @@ extern bool conn_make_room(server *srv);
 
 extern void conn_end(server_conn *conn, const void *head, size_t head_len,
 					 const void *body, size_t body_len, conn_state next);
+extern void conn_count_answer(server_conn *conn, int status);
 extern void conn_fail(server_conn *conn, int status, const char *error);
 extern void conn_await(server_conn *conn, deadline_kind kind);
 extern void conn_give_up(server_conn *conn);

@@ -162,6 +162,7 @@ server_answer(server_conn *conn, const http_response *response)
 	bool		keep = conn->keep && conn->whole && conn->exchange != NULL;
 	size_t		len = http_response_head(head, sizeof(head), response, keep);
 
+	conn_count_answer(conn, response->status);
 	if (len == 0)
 		conn_kill(conn);
 	else

@@ -239,6 +239,12 @@ server_handshakes(const server *srv)
 	return srv->handshakes;
 }
 
+uint64_t
+server_answers(const server *srv, int hundred)
+{
+	return srv->answers[hundred];
+}
+
 int
 server_window(const server_conn *conn)
 {

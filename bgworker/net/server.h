@@ -119,6 +119,9 @@ extern bool server_set_tls(server *srv, const char *cert_file,
 extern int64_t server_certificate_expiry(const server *srv);
 extern uint64_t server_handshakes(const server *srv);
 
+/* How many requests were answered with a status of this hundred. */
+extern uint64_t server_answers(const server *srv, int hundred);
+
 /* 0, or an errno with a message in error; may be tried again. */
 extern int	server_listen(server *srv, char *error, size_t error_size);
 

@@ -148,6 +148,31 @@ $node->say($talk, $ana, 'one more');
 becomes('realtime_messages_total{status="sent"}', $sent + 1,
 	'what was rolled back was not sent');
 
+# Reports, once they are committed, and once each
+
+my $message = $node->value("SELECT id FROM messages
+	WHERE conversation_id = '$talk' AND seq = 1");
+my $token = $node->token($ben);
+my $report = "SELECT FROM openhr_msg.authenticate('$token');
+	SET ROLE authenticated;
+	SELECT FROM openhr_msg.report_message('$message', 'spam', ";
+$node->value("BEGIN; $report 'high'); ROLLBACK");
+$node->value("$report 'low')");
+$node->value("$report 'medium')");
+$now = scrape();
+is($now->{"message_spam_reports_total{severity=\"$_->[0]\"}"}, $_->[1],
+	"reports: $_->[0]")
+  foreach [ 'low', 1 ], [ 'medium', 0 ], [ 'high', 0 ];
+is($now->{'message_spam_reports{severity="low"}'}, 1, '... under both names');
+
+# Answers over HTTP
+
+call('/nowhere');
+my $name = 'openhr_msg_http_responses_total{status="4xx"}';
+my $answers = number($name);
+call('/nowhere');
+becomes($name, $answers + 1, 'answers are counted');
+
 # Refusals, by reason
 
 foreach (
