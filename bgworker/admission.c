@@ -18,6 +18,7 @@
 
 static bool is_websocket_path(const char *path);
 static int	protocol_version(const http_request *request);
+static bool client_id(const http_request *request, char *id, size_t size);
 static bool find_token(const http_request *request, char *token, size_t size);
 static bool bearer_token(const http_request *request, char *token,
 						 size_t size);
@@ -39,6 +40,8 @@ admission_check(const admission_rules *rules, const http_request *request,
 		*refusal = (server_refusal) {403, "origin is not allowed"};
 	else if ((result->vsn = protocol_version(request)) == 0)
 		*refusal = (server_refusal) {403, "vsn is not supported"};
+	else if (!client_id(request, result->client_id, sizeof(result->client_id)))
+		*refusal = (server_refusal) {400, "client_id must be 1 to 64 printable ASCII characters"};
 	else if (!find_token(request, result->token, sizeof(result->token)))
 		*refusal = (server_refusal) {401, "API key is missing"};
 	else
@@ -120,6 +123,24 @@ protocol_version(const http_request *request)
 	if (strncmp(vsn, "2.0.", 4) == 0)
 		return 2;
 	return 0;
+}
+
+/* The name by which the client comes back; none is fine. */
+static bool
+client_id(const http_request *request, char *id, size_t size)
+{
+	static const char name[] = "client_id=";
+
+	id[0] = '\0';
+	if (!http_query_value(request, "client_id", id, size))
+		return strncmp(request->query, name, sizeof(name) - 1) != 0 &&
+			strstr(request->query, "&client_id=") == NULL;
+	for (const char *p = id; *p; p++)
+	{
+		if (*p <= ' ' || *p > '~')
+			return false;
+	}
+	return id[0] != '\0';
 }
 
 /*

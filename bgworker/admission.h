@@ -14,6 +14,7 @@
 #endif
 
 #include "../src/token.h"
+#include "calls.h"
 #include "net/server.h"
 
 typedef struct admission_rules
@@ -27,6 +28,7 @@ typedef struct admission
 {
 	int			vsn;			/* 1 or 2 */
 	token_claims claims;
+	char		client_id[MSG_CLIENT_ID_MAX + 1];	/* "": it has none */
 	char		token[TOKEN_MAX_BYTES + 1];
 } admission;
 

@@ -31,6 +31,7 @@
 #include "gateway_events.h"
 #include "gateway_http.h"
 #include "gateway_metrics.h"
+#include "gateway_positions.h"
 #include "gateway_receipts.h"
 #include "gateway_requests.h"
 #include "gateway_rules.h"
@@ -103,6 +104,7 @@ static int64 unix_time(void);
 static void take_settings(void);
 static void look_around(void);
 static void start_over(const char *reason);
+static void recover(void);
 static void ask_for_tables(void);
 static bool take_tables(const char *payload, Size len);
 static void start_listening(void);
@@ -165,6 +167,7 @@ msg_gateway_main(Datum arg)
 		more = serve_events();
 		serve_sockets();
 		msg_receipts_tell(rooms, unix_time());
+		msg_positions_save(rooms, unix_time());
 		msg_calls_dispatch();
 		write_notes();
 		msg_refusals_report(now, false);
@@ -207,6 +210,8 @@ make_hub(void)
 {
 	static const hub_ops ops = {
 		.load_user = on_load_user,
+		.take_mark = msg_positions_mark,
+		.catch_up = msg_positions_catch_up,
 		.dirty = on_dirty,
 		.drain = on_drain,
 		.close = on_close,
@@ -335,7 +340,7 @@ look_around(void)
 	{
 		epoch_seen = epoch;
 		pg_atomic_write_u32(&msg_worker->left_behind_seen, left_behind);
-		start_over("messages may have been missed");
+		recover();
 	}
 
 	if (running && !described && !describing && now >= next_describe)
@@ -358,6 +363,22 @@ start_over(const char *reason)
 	hub_set_live(rooms, false);
 	hub_reset(rooms, HUB_CLOSE_RESTART, reason);
 	msg_events_forget();
+}
+
+/*
+ * Events were lost.  Who is connected stays, and gets what he missed from the
+ * tables.
+ */
+static void
+recover(void)
+{
+	live = false;
+	hub_set_live(rooms, false);
+	msg_events_forget();
+	if (hub_recover(rooms))
+		note(NULL, "events were missed, reading the tables instead");
+	else
+		hub_reset(rooms, HUB_CLOSE_RESTART, "messages may have been missed");
 }
 
 /* The ticket tells of which state of the extension the answer speaks. */
@@ -449,6 +470,8 @@ on_answer(const MsgCall *call, bool success, const void *payload, Size len)
 		msg_requests_answered(call->ticket, success, payload, len);
 		return;
 	}
+	if (msg_positions_answered(rooms, call, success, payload, len))
+		return;
 
 	describing = false;
 	if (call->ticket != extension_seen)
@@ -465,14 +488,24 @@ on_answer(const MsgCall *call, bool success, const void *payload, Size len)
  * The first transaction of a turn is written before the next one is looked
  * for, and before the sockets are: each costs system calls, and as a rule
  * there is no next one.  When there are many, they are written together.
+ *
+ * The streamer's position was read first: what it stands for had been sent.
  */
 static bool
 serve_events(void)
 {
-	if (!msg_events_receive(true, unix_time()))
-		return false;
-	flush_sockets();
-	return msg_events_receive(false, unix_time());
+	MsgWorkerSlot *streamer = &msg_shared->slots[MSG_SLOT_STREAMER];
+	uint64		position = pg_atomic_read_u64(&streamer->position);
+
+	if (msg_events_receive(true, unix_time()))
+	{
+		flush_sockets();
+		if (msg_events_receive(false, unix_time()))
+			return true;
+	}
+	if (live)
+		hub_passed(rooms, position);
+	return false;
 }
 
 static void
@@ -544,6 +577,8 @@ time_left(void)
 		at_most(&timeout, due - UNIX_EPOCH_USECS);
 	if (msg_receipts_due(rooms) != 0)
 		at_most(&timeout, msg_receipts_due(rooms) - UNIX_EPOCH_USECS);
+	if (msg_positions_due(rooms) != 0)
+		at_most(&timeout, msg_positions_due(rooms) - UNIX_EPOCH_USECS);
 	if (running && !described && !describing)
 		at_most(&timeout, next_describe);
 	if (live && !listening && msg_tls_ready())
@@ -618,6 +653,13 @@ on_request(void *arg, server_conn *conn, const http_request *request,
 
 	opened = hub_conn_open(rooms, conn, admitted.vsn, &admitted.claims,
 						   admitted.token, unix_time());
+	if (opened != NULL &&
+		!hub_conn_set_client(opened, admitted.client_id,
+							 strlen(admitted.client_id)))
+	{
+		hub_conn_close(opened);
+		opened = NULL;
+	}
 	if (opened == NULL)
 		*refusal = (server_refusal) {503, "out of memory"};
 	else

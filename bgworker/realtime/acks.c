@@ -146,8 +146,7 @@ acks_note(hub_conn *conn, const user *u, const event_header *e)
 	memcpy(item->profile_id, u->id, UUID_SIZE);
 	item->first = item->last = e->seq;
 	item->tries = 0;
-	if (a->ping == 0 && list_is_empty(&a->in_unpinged))
-		list_push(&conn->hub->unpinged, &a->in_unpinged);
+	acks_want_ping(conn);
 }
 
 /* Some of what was noted will never be written. */
@@ -165,6 +164,22 @@ acks_forget(hub_conn *conn)
  * Pings and pongs
  * ----------
  */
+
+void
+acks_want_ping(hub_conn *conn)
+{
+	acks	   *a = &conn->acks;
+
+	if (a->ping == 0 && list_is_empty(&a->in_unpinged))
+		list_push(&conn->hub->unpinged, &a->in_unpinged);
+}
+
+/* Is there something to be acknowledged? */
+static bool
+acks_wait(const hub_conn *conn)
+{
+	return conn->acks.n > 0 || (conn->stay != NULL && conn->stay->waits);
+}
 
 /*
  * A ping is no reason to cut a connection whose queue is full, nor because
@@ -184,10 +199,11 @@ acks_send_ping(hub *h, hub_conn *conn)
 	if (f == NULL)
 		return false;
 	a->ping = h->next_ping;
-	a->ping_position = h->position;
 	a->npinged = a->n;
 	a->ping_oldest = a->oldest;
 	a->oldest = 0;
+	if (conn->stay != NULL)
+		stay_pinged(conn);
 	conn_send(conn, f);
 	return true;
 }
@@ -208,7 +224,7 @@ acks_ping(hub *h)
 	{
 		hub_conn   *conn = list_entry(hub_conn, acks.in_unpinged, node);
 
-		if (!conn->cut && conn->acks.n > 0 && !acks_send_ping(h, conn))
+		if (!conn->cut && acks_wait(conn) && !acks_send_ping(h, conn))
 			list_push(&h->unpinged, node);
 	}
 }
@@ -313,18 +329,19 @@ hub_conn_pong(hub_conn *conn, const char *data, size_t len, int64_t now)
 		memcmp(data, &a->ping, len) != 0)
 		return;
 	a->ping = 0;
-	a->position = a->ping_position;
 	if (a->ping_oldest != 0)
 		latency_add(&h->stats.acknowledged, now - a->ping_oldest);
+	if (conn->stay != NULL)
+		stay_ponged(conn);
 	for (uint32_t i = 0; i < npinged; i++)
 		acks_confirm(h, &a->items[i]);
 	a->n -= npinged;
 	a->npinged = 0;
 	memmove(a->items, a->items + npinged, a->n * sizeof(hub_receipt));
-	if (a->n > 0)
-		list_push(&h->unpinged, &a->in_unpinged);
-	else if (a->size > ACKS_KEEP)
+	if (a->n == 0 && a->size > ACKS_KEEP)
 		acks_free(conn);
+	if (acks_wait(conn))
+		acks_want_ping(conn);
 }
 
 /* ----------

@@ -205,7 +205,7 @@ broadcast_deliver(hub *h, const signal_header *s)
 		frame	   *f = frames[ch->conn->vsn == 2];
 		bool		own = ours && ch->number == s->channel;
 
-		if (f != NULL && (!own || ch->self) && venue_hears(ch))
+		if (f != NULL && (!own || ch->self) && venue_reaches(ch))
 			conn_push(ch->conn, f, ch);
 	}
 	frame_unref(frames[0]);

@@ -14,6 +14,9 @@
  * is not waits once more: a client may join a moment after the commit that let
  * it in, and before that has come here.
  *
+ * A client that names itself has been here before, perhaps, and missed
+ * something: after its answer it gets that first (catchup.c).
+ *
  * A token may be replaced at any time.  One of the same person changes nothing
  * else, and neither does one that gives the same person more power: what the
  * channel has and what it was told stay.  Any other one is a new subscription.
@@ -143,11 +146,13 @@ channel_subscribe(channel *ch)
 
 /* What waits to be written for the channel, of a room or (NULL) of all. */
 void
-channel_take_back(const channel *ch, const uint8_t *room_id)
+channel_take_back(channel *ch, const uint8_t *room_id)
 {
 	if (queue_drop(&ch->conn->queue,
 				   &(queue_choice) {.owner = ch, .room = room_id}) > 0)
 		acks_forget(ch->conn);
+	if (room_id != NULL)
+		catchup_take_back(ch, room_id, 0);
 }
 
 /* Away from the user, and out of the lists by which events find bindings. */
@@ -181,6 +186,8 @@ channel_leave_user(channel *ch)
 static void
 channel_unsubscribe(channel *ch)
 {
+	stay_save(ch);
+	catchup_end(ch);
 	channel_take_back(ch, NULL);
 	list_remove(&ch->in_waiting);
 	presence_leave(ch);
@@ -288,6 +295,27 @@ channel_is_admitted(channel *ch)
 	return false;
 }
 
+/* It has what it missed, and gets what comes. */
+void
+channel_caught_up(channel *ch)
+{
+	channel_system(ch, "postgres_changes", "ok", "Subscribed to PostgreSQL");
+}
+
+/* Changes come from now on, or from where the client has been before. */
+static void
+channel_begin(channel *ch)
+{
+	if (ch->conn->stay == NULL || ch->identity.kind != IDENTITY_USER)
+	{
+		channel_caught_up(ch);
+		return;
+	}
+	stay_supersede(ch);
+	if (!catchup_begin(ch, NULL))
+		conn_cut(ch->conn, HUB_CLOSE_TRY_LATER, "out of memory");
+}
+
 /* Go on with a channel as far as it can go now; it stays, in any case. */
 void
 channel_settle(channel *ch)
@@ -324,8 +352,7 @@ channel_settle(channel *ch)
 	ch->joined = true;
 	attendance_inform(ch);
 	if (for_changes)
-		channel_system(ch, "postgres_changes", "ok",
-					   "Subscribed to PostgreSQL");
+		channel_begin(ch);
 	channel_watch_token(ch);
 }
 
@@ -546,9 +573,8 @@ channel_renew(channel *ch, const identity *identity)
 	ch->expiry_told = false;
 	if (!list_is_empty(&ch->in_waiting))
 		return;
-	if (ch->live)
-		channel_system(ch, "postgres_changes", "ok",
-					   "Subscribed to PostgreSQL");
+	if (ch->live && ch->catchup == NULL)
+		channel_caught_up(ch);
 	channel_watch_token(ch);
 }
 
@@ -556,7 +582,8 @@ channel_renew(channel *ch, const identity *identity)
 static bool
 is_promotion(const channel *ch, const identity *identity)
 {
-	return ch->joined && ch->identity.kind == IDENTITY_USER &&
+	return ch->joined && ch->catchup == NULL &&
+		ch->identity.kind == IDENTITY_USER &&
 		identity->kind == IDENTITY_SERVICE && identity->has_profile &&
 		memcmp(ch->identity.profile_id, identity->profile_id,
 			   UUID_SIZE) == 0;
@@ -567,6 +594,8 @@ channel_promote(channel *ch, const identity *identity)
 {
 	bool		live = ch->live;
 
+	stay_save(ch);
+	catchup_end(ch);
 	venue_leave_seat(ch);
 	channel_leave_user(ch);
 	ch->identity = *identity;

@@ -360,6 +360,7 @@ hub_conn_close(hub_conn *conn)
 	conn->hub->stats.connections--;
 	queue_free(&conn->queue);
 	acks_free(conn);
+	stay_free(conn);
 	free(conn);
 }
 

@@ -17,6 +17,7 @@ hub_init_maps(hub *h)
 		map_init(&h->rooms, UUID_SIZE, &h->seed) &&
 		map_init(&h->seats, 2 * UUID_SIZE, &h->seed) &&
 		map_init(&h->loads, sizeof(uint64_t), &h->seed) &&
+		map_init(&h->catchups, sizeof(uint64_t), &h->seed) &&
 		map_init(&h->projections, PROJECTION_KEY_SIZE, &h->seed) &&
 		map_init(&h->venues, 2 * sizeof(uint64_t), &h->seed) &&
 		map_init(&h->attendees, 2 * sizeof(uint64_t), &h->seed) &&
@@ -56,6 +57,7 @@ hub_new(const hub_config *config, const hub_ops *ops, void *arg)
 	list_init(&h->closed);
 	list_init(&h->waiting);
 	list_init(&h->bindings);
+	list_init(&h->known);
 	list_init(&h->unasked);
 	list_init(&h->lost);
 	list_init(&h->denied);
@@ -63,6 +65,11 @@ hub_new(const hub_config *config, const hub_ops *ops, void *arg)
 	list_init(&h->posts);
 	list_init(&h->outbox);
 	list_init(&h->unpinged);
+	list_init(&h->in_line);
+	list_init(&h->asked);
+	list_init(&h->telling);
+	list_init(&h->unsaved);
+	list_init(&h->partings);
 	list_init(&h->tracked);
 	list_init(&h->lingering);
 	list_init(&h->all_metas);
@@ -88,12 +95,15 @@ hub_close_all(list *conns)
 void
 hub_free(hub *h)
 {
+	h->live = false;			/* nothing is asked any more */
 	hub_close_all(&h->conns);
 	hub_close_all(&h->cut);
 	hub_close_all(&h->closed);
 	presence_free(h);
 	attendance_free(h);
 	signal_free(h);
+	marks_free(h);
+	stay_forget_partings(h);
 	for (int i = 0; i < EVENT_TABLES; i++)
 		table_free(h->tables[i]);
 	route_free(h->route);
@@ -103,6 +113,7 @@ hub_free(hub *h)
 	map_free(&h->rooms);
 	map_free(&h->seats);
 	map_free(&h->loads);
+	map_free(&h->catchups);
 	map_free(&h->projections);
 	map_free(&h->venues);
 	map_free(&h->attendees);
@@ -155,7 +166,7 @@ hub_knows_tables(const hub *h)
 }
 
 /* An event tells when a table has got other columns.  False: no memory. */
-static bool
+bool
 hub_follow_columns(hub *h, const event_header *e)
 {
 	table	   *known = h->tables[e->table];
@@ -248,6 +259,7 @@ hub_route(hub *h, const event_header *const *events, size_t n)
 	for (size_t i = 0; i < n; i++)
 	{
 		h->routing_lsn = events[i]->commit_lsn;
+		h->routing_xid = events[i]->xid;
 		if (!route_one(h, events[i]))
 			hub_reset(h, HUB_CLOSE_TRY_LATER, "out of memory");
 	}
@@ -257,8 +269,9 @@ hub_route(hub *h, const event_header *const *events, size_t n)
 void
 hub_commit(hub *h)
 {
+	if (h->routing)
+		marks_note(h, h->routing_xid);
 	h->routing = false;
-	h->position = h->routing_lsn;
 	membership_forget_lost(h);
 }
 
@@ -276,6 +289,7 @@ hub_set_live(hub *h, bool live)
 	while ((node = list_shift(&waiting)) != NULL)
 		channel_settle(list_entry(channel, in_waiting, node));
 	membership_ask(h);
+	catchup_ask(h);
 	hub_reap(h);
 }
 
@@ -286,6 +300,7 @@ hub_reset(hub *h, int code, const char *reason)
 		conn_cut(list_entry(hub_conn, link, h->conns.next), code, reason);
 	hub_reap(h);
 	post_give_up(h);
+	marks_forget(h);
 }
 
 /* ----------
@@ -312,7 +327,9 @@ hub_tick(hub *h, int64_t now)
 		attendance_flush(h);
 	attendance_catch_up(h);
 	acks_ping(h);
+	marks_ask(h);
 	membership_ask(h);
+	catchup_tick(h);
 	hub_reap(h);
 }
 

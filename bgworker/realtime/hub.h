@@ -9,7 +9,10 @@
  *	 - opens and closes connections and passes on what they received,
  *	 - passes on the pongs that come from them (acks.c),
  *	 - passes on the events out of the WAL, in commit order,
- *	 - answers the hub's questions about the tables (hub_ops.load_user),
+ *	 - answers the hub's questions about the tables (hub_ops.load_user,
+ *	   take_mark, catch_up),
+ *	 - has the tables keep what arrived (receipts), and how far clients are
+ *	   (positions),
  *	 - takes signals from here to the hubs of all gateways,
  *	 - writes the queues of the connections that became dirty, and
  *	 - calls hub_tick() when hub_next_tick() says.
@@ -66,6 +69,16 @@ typedef struct hub_ops
 	bool		(*load_user) (void *arg, uint64_t ticket,
 							  const uint8_t profile_id[16]);
 
+	/*
+	 * Look at the tables; answered by hub_marked().  Read what a profile has
+	 * missed: the request is a MsgCatchUp (calls.h), answered by
+	 * hub_caught_up() or hub_catch_up_failed().  False: not now.
+	 */
+	bool		(*take_mark) (void *arg, uint64_t ticket);
+	bool		(*catch_up) (void *arg, uint64_t ticket,
+							 const uint8_t profile_id[16],
+							 const void *request, size_t len);
+
 	/* The connection's empty queue got a frame.  A queue may also become
 	 * empty by itself, and dirty again before the shell has looked. */
 	void		(*dirty) (void *arg, hub_conn *conn);
@@ -118,6 +131,8 @@ typedef struct hub_stats
 	uint64_t	receipts_lost;	/* of which nobody was told */
 	uint64_t	delivered;		/* messages in them that were news */
 	latency		acknowledged;	/* the oldest message of each pong */
+	uint64_t	caught_up;		/* events told to who had missed them */
+	uint64_t	positions_lost; /* that could not be kept */
 } hub_stats;
 
 /* now is in microseconds since 1970 in every call that takes it. */
@@ -152,6 +167,13 @@ extern void hub_conn_close(hub_conn *conn); /* frees it */
  * in a window of so many bits; 0, as at first: it does not.
  */
 extern void hub_conn_set_window(hub_conn *conn, int bits);
+
+/*
+ * The client has a name by which it comes back, of at most MSG_CLIENT_ID_MAX
+ * bytes of UTF-8.  False: it is too long, or there is no memory.
+ */
+extern bool hub_conn_set_client(hub_conn *conn, const char *client_id,
+								size_t len);
 extern void hub_conn_receive(hub_conn *conn, bool binary, const char *data,
 							 size_t len, int64_t now);
 extern void hub_conn_pong(hub_conn *conn, const char *data, size_t len,
@@ -186,6 +208,18 @@ extern void hub_learn(hub *h, const event_header *event);
 extern void hub_route(hub *h, const event_header *const *events, size_t n);
 extern void hub_commit(hub *h);
 
+/* Every transaction was routed that had committed before this place. */
+extern void hub_passed(hub *h, uint64_t lsn);
+
+/*
+ * Answers to take_mark (an event_mark; NULL: there is none) and to catch_up (a
+ * MsgCaughtUp).  False: the answer is malformed.
+ */
+extern bool hub_marked(hub *h, uint64_t ticket, const void *mark, size_t len);
+extern bool hub_caught_up(hub *h, uint64_t ticket, const void *data,
+						  size_t len);
+extern void hub_catch_up_failed(hub *h, uint64_t ticket, const char *reason);
+
 /*
  * Is the stream of events running?  Joins that ask for changes wait while it
  * is not: their reply promises that every later commit arrives.
@@ -193,8 +227,15 @@ extern void hub_commit(hub *h);
 extern void hub_set_live(hub *h, bool live);
 
 /*
- * Positions were lost (slot re-created, extension dropped): every connection
- * is asked to come back, posts that wait fail, and memberships are forgotten.
+ * Events were lost (the slot was made anew, or we were left behind): before
+ * the stream is live again, everybody's memberships are read again, and then
+ * what each channel has missed.  False: it is not known from where.
+ */
+extern bool hub_recover(hub *h);
+
+/*
+ * Nothing holds any more (the extension was dropped): every connection is
+ * asked to come back, posts that wait fail, and memberships are forgotten.
  */
 extern void hub_reset(hub *h, int code, const char *reason);
 
@@ -234,6 +275,16 @@ extern size_t hub_take_receipts(hub *h, hub_receipt *receipts, size_t max);
 extern void hub_receipts_again(hub *h, const hub_receipt *receipts, size_t n,
 							   int64_t now);
 extern int64_t hub_receipts_due(const hub *h);
+
+/*
+ * Take positions of clients to be saved, as many MsgSavedPosition records as
+ * fit; returns the bytes.  hub_positions_saved() when they are saved, or
+ * cannot be.  hub_positions_due() is like hub_receipts_due().
+ */
+extern size_t hub_take_positions(hub *h, void *records, size_t max,
+								 int64_t now);
+extern void hub_positions_saved(hub *h);
+extern int64_t hub_positions_due(const hub *h);
 
 /*
  * What is broadcast without a connection, over HTTP.  A post gets its messages

@@ -131,6 +131,7 @@ seat_join(user *u, const uint8_t *room_id, uint64_t commit_lsn)
 
 	if (s == NULL)
 		return false;
+	s->stale = false;
 	if (s->member)
 		return true;
 	r = room_get(u->hub, room_id);
@@ -256,6 +257,7 @@ user_get(hub *h, const uint8_t *profile_id)
 	list_init(&u->seats);
 	list_init(&u->posts);
 	list_init(&u->in_unasked);
+	list_init(&u->in_known);
 	map_put(&h->users, &u->entry);
 	return u;
 }
@@ -268,6 +270,7 @@ user_load(user *u)
 	{
 		u->state = USER_QUEUED;
 		u->hub->stats.users++;
+		list_push(&u->hub->known, &u->in_known);
 		list_push(&u->hub->unasked, &u->in_unasked);
 	}
 	membership_ask(u->hub);
@@ -304,6 +307,7 @@ user_unload(user *u)
 	list_foreach_safe(node, &u->seats)
 		seat_leave(list_entry(seat, in_user, node));
 	list_remove(&u->in_unasked);
+	list_remove(&u->in_known);
 	u->state = USER_IDLE;
 	u->hub->stats.users--;
 }
@@ -421,13 +425,33 @@ membership_ask(hub *h)
 	}
 }
 
-/* The answer under way cannot be used: ask again. */
+/* The answer under way cannot be used, or the last one no more: ask again. */
 static void
 user_read_again(user *u)
 {
 	user_drop_load(u);
 	u->state = USER_QUEUED;
+	list_remove(&u->in_unasked);
 	list_push(&u->hub->unasked, &u->in_unasked);
+}
+
+/*
+ * Events were lost: nobody's memberships are known for certain.  What is known
+ * stands until it is read again, but what happens in between reaches only who
+ * catches up afterwards.
+ */
+void
+membership_reload(hub *h)
+{
+	membership_forget_lost(h);
+	list_foreach(node, &h->known)
+	{
+		user	   *u = list_entry(user, in_known, node);
+
+		user_forget_snapshot(u);
+		u->judged = false;
+		user_read_again(u);
+	}
 }
 
 static void
@@ -479,6 +503,30 @@ user_set_snapshot(user *u, const event_snapshot *snapshot)
 	return true;
 }
 
+/* The user is no member, as the tables have it: nobody heard of it. */
+static void
+seat_withdraw(seat *s)
+{
+	list_foreach(node, &s->channels)
+		channel_unseated(list_entry(channel, in_seat, node));
+	list_foreach(node, &s->user->channels)
+		channel_take_back(list_entry(channel, in_user, node), s->room_id);
+	seat_leave(s);
+}
+
+/* Seats of before that were not found again. */
+static void
+user_withdraw_stale(user *u)
+{
+	list_foreach_safe(node, &u->seats)
+	{
+		seat	   *s = list_entry(seat, in_user, node);
+
+		if (s->member && s->stale)
+			seat_withdraw(s);
+	}
+}
+
 /* Snapshot first, then what came behind it.  False: no memory. */
 static bool
 user_fill(user *u, const event_snapshot *snapshot)
@@ -489,6 +537,8 @@ user_fill(user *u, const event_snapshot *snapshot)
 
 	if (!user_set_snapshot(u, snapshot))
 		return false;
+	list_foreach(node, &u->seats)
+		list_entry(seat, in_user, node)->stale = true;
 	for (uint32_t i = 0; i < snapshot->nids; i++)
 	{
 		if (!seat_join(u, ids + (size_t) i * UUID_SIZE, 0))
@@ -507,8 +557,9 @@ user_fill(user *u, const event_snapshot *snapshot)
 				return false;
 		}
 		else if ((s = seat_find(u, k->room_id)) != NULL)
-			seat_leave(s);
+			seat_withdraw(s);
 	}
+	user_withdraw_stale(u);
 	return true;
 }
 
@@ -547,6 +598,7 @@ hub_user_loaded(hub *h, uint64_t ticket, const event_snapshot *snapshot,
 		while ((node = list_shift(&u->waiting)) != NULL)
 			channel_settle(list_entry(channel, in_waiting, node));
 		post_settle(u, true);
+		catchup_user_loaded(u);
 	}
 	else
 	{

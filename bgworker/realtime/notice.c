@@ -133,7 +133,7 @@ notice_tell(notice *n, const venue *v)
 	{
 		channel    *ch = list_entry(channel, in_venue, node);
 
-		if (venue_hears(ch) &&
+		if (venue_reaches(ch) &&
 			(ch->user == NULL || !user_knows(ch->user, n->event)))
 			conn_push(ch->conn, notice_frame(n, v, ch->conn->vsn), ch);
 	}

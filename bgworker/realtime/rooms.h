@@ -38,9 +38,11 @@
 #include "map.h"
 #include "message.h"
 #include "packer.h"
+#include "position.h"
 #include "signals.h"
 #include "table.h"
 #include "wheel.h"
+#include "../calls.h"
 
 #define UUID_SIZE			16
 #define HUB_MAX_BINDINGS	100 /* whatever the configuration allows */
@@ -77,6 +79,7 @@ typedef struct user
 	list		seats;
 	list		posts;			/* until the user is loaded */
 	list_node	in_unasked;
+	list_node	in_known;		/* hub.known, unless idle */
 	struct load *load;
 	user_state	state;
 	int			pins;			/* keep it, whoever leaves it */
@@ -117,6 +120,7 @@ typedef struct seat
 	list		bindings;		/* live ones that name this conversation */
 	list		channels;		/* whose topic names it */
 	bool		member;
+	bool		stale;			/* of before the user is read again */
 	uint64_t	since;			/* commit that made it a member's; 0: read */
 
 	/* Messages that are known to have arrived, and so need no receipt. */
@@ -232,6 +236,13 @@ typedef struct channel
 	bool		informed;		/* .. and was told */
 	bool		warned;			/* of broadcasts that were dropped */
 
+	/* Catching up, and what is saved of that; catchup.c, stay.c. */
+	struct catchup *catchup;	/* while it is under way */
+	mark	   *origin;			/* where it ended; NULL: needed by nobody */
+	bool		apart;			/* not all events of the stream are for it */
+	int64_t		session;		/* of its client; 0: nothing is saved */
+	uint64_t	whole_since;	/* its connection's pings by then */
+
 	/* The event being routed; see route.c. */
 	struct channel *next_hit;
 	binding    *hits;
@@ -255,11 +266,36 @@ typedef struct acks
 	uint32_t	size;
 	list_node	in_unpinged;	/* hub.unpinged, unless a ping is under way */
 	uint64_t	ping;			/* its number; 0: there is none */
-	uint64_t	ping_position;	/* hub.position when it was queued */
 	int64_t		ping_oldest;	/* commit of the oldest message before it */
 	int64_t		oldest;			/* and of the oldest one behind it; 0: none */
-	uint64_t	position;		/* up to which all has arrived */
 } acks;
+
+/* A transaction of which something was pushed. */
+typedef struct passed
+{
+	uint64_t	number;			/* see hub.ntransactions */
+	uint32_t	xid;
+} passed;
+
+/* A connection whose client names itself; stay.c. */
+typedef struct stay
+{
+	hub_conn   *conn;
+	passed	   *passed;			/* in the order of their numbers */
+	uint32_t	n;
+	uint32_t	size;
+	uint32_t	npinged;		/* the first ones: pushed before the ping */
+	uint32_t	nacked;			/* .. and before the last pong's ping */
+	bool		waits;			/* there is something to be acknowledged */
+	uint64_t	pings;
+	uint64_t	acked_pings;
+	mark	   *pinged;			/* the hub's when the ping was queued */
+	mark	   *acked;			/* .. for the last pong; or NULL */
+	list_node	in_unsaved;		/* hub.unsaved */
+	int64_t		save_at;		/* seconds */
+	uint32_t	client_id_len;
+	char		client_id[MSG_CLIENT_ID_MAX];
+} stay;
 
 /* What a frame on its way needs comes first: it is in few cache lines then. */
 struct hub_conn
@@ -272,6 +308,7 @@ struct hub_conn
 	uint8_t		window;			/* for compressed frames, or 0 */
 	queue		queue;
 	acks		acks;
+	stay	   *stay;			/* or NULL */
 	list_node	link;			/* hub.conns, or hub.cut */
 	int			close_code;
 	const char *close_reason;
@@ -306,7 +343,7 @@ struct hub
 	bool		live;
 	bool		routing;		/* a transaction, of which a piece was routed */
 	uint64_t	routing_lsn;	/* its commit */
-	uint64_t	position;		/* commit of the last one that is routed */
+	uint32_t	routing_xid;
 	table	   *tables[EVENT_TABLES];
 	list		conns;
 	size_t		relief_at;		/* of queue_memory; see conn.c */
@@ -314,6 +351,7 @@ struct hub
 	list		closed;			/* ended, not yet closed by the shell */
 	list		waiting;		/* channels, until the stream is live */
 	list		bindings;		/* live ones that see everything */
+	list		known;			/* users who are not idle */
 	list		unasked;		/* users */
 	list		lost;			/* rooms */
 	list		denied;			/* channels whose user may yet be a member */
@@ -346,6 +384,29 @@ struct hub
 	size_t		receipts_size;
 	int64_t		receipts_due;	/* microseconds; 0: there are none */
 
+	/* How far we are; marks.c. */
+	uint64_t	ntransactions;	/* routed so far */
+	mark	   *mark;			/* NULL: it is not known */
+	mark	   *next_mark;		/* until everything before it is routed */
+	uint64_t	mark_ticket;	/* a question is open; or 0 */
+	uint64_t	mark_covers;
+	uint32_t   *routed;			/* ids of those behind the mark */
+	size_t		nrouted;
+	size_t		routed_size;
+
+	/* Catching up, and how far clients are; catchup.c, stay.c. */
+	map			catchups;		/* of which a question is open */
+	list		in_line;
+	list		asked;
+	list		telling;
+	int			ncatchups;		/* asked or telling */
+	list		unsaved;		/* stays, in the order of save_at */
+	list		partings;		/* records to be saved */
+	size_t		parting_bytes;
+	uint64_t	partings_made;
+	uint64_t	partings_taken;
+	uint64_t	partings_saved;
+
 	/* Presence: what is ours, and what is known of all. */
 	map			venues;
 	map			own;			/* all tracked */
@@ -366,6 +427,7 @@ struct hub
 
 /* hub.c */
 extern bool hub_knows_tables(const hub *h);
+extern bool hub_follow_columns(hub *h, const event_header *e);
 extern void hub_set_time(hub *h, int64_t now);
 
 /* conn.c */
@@ -386,7 +448,37 @@ extern bool acks_wanted(const hub *h, const room *where,
 						const event_header *e);
 extern void acks_note(hub_conn *conn, const user *u, const event_header *e);
 extern void acks_forget(hub_conn *conn);
+extern void acks_want_ping(hub_conn *conn);
 extern void acks_ping(hub *h);
+
+/* marks.c */
+extern void marks_forget(hub *h);
+extern void marks_free(hub *h);
+extern void marks_note(hub *h, uint32_t xid);
+extern void marks_ask(hub *h);
+extern mark *marks_here(hub *h);
+extern mark *marks_extend(const mark *base, const uint32_t *xids, size_t n);
+
+/* stay.c */
+extern void stay_free(hub_conn *conn);
+extern void stay_note(hub_conn *conn, uint32_t xid, uint64_t number);
+extern void stay_pinged(hub_conn *conn);
+extern void stay_ponged(hub_conn *conn);
+extern void stay_begin(channel *ch);
+extern void stay_save(channel *ch);
+extern void stay_supersede(const channel *ch);
+extern void stay_forget_partings(hub *h);
+
+/* catchup.c */
+extern bool catchup_begin(channel *ch, mark *from);
+extern void catchup_end(channel *ch);
+extern void catchup_user_loaded(user *u);
+extern void catchup_ask(hub *h);
+extern bool catchup_admits(channel *ch, const event_header *e);
+extern void catchup_hold(channel *ch, frame *f, const event_header *e);
+extern void catchup_take_back(channel *ch, const uint8_t *room_id,
+							  int64_t seq);
+extern void catchup_tick(hub *h);
 
 /* identity.c */
 extern void identity_set(hub *h, identity *identity,
@@ -424,12 +516,13 @@ extern channel *channel_find(hub_conn *conn, const message *m);
 extern channel *channel_new(hub_conn *conn, const message *m,
 							const identity *identity);
 extern void channel_drop(channel *ch);
-extern void channel_take_back(const channel *ch, const uint8_t *room_id);
+extern void channel_take_back(channel *ch, const uint8_t *room_id);
 extern void channel_clear_bindings(channel *ch);
 extern frame *channel_close_frame(const channel *ch);
 extern void channel_system(channel *ch, const char *extension,
 						   const char *status, const char *text);
 extern void channel_settle(channel *ch);
+extern void channel_caught_up(channel *ch);
 extern void channel_refuse(channel *ch, const char *reason);
 extern void channel_revoke(channel *ch);
 
@@ -458,6 +551,7 @@ extern void membership_apply(hub *h, const event_header *e);
 extern void membership_take_back(hub *h);
 extern void membership_forget_lost(hub *h);
 extern void membership_ask(hub *h);
+extern void membership_reload(hub *h);
 
 /* revocation.c */
 extern bool channel_bear(channel *ch);
@@ -472,6 +566,8 @@ extern void revocation_apply(hub *h, const event_header *e);
 extern struct route *route_new(void);
 extern void route_free(struct route *r);
 extern void route_event(hub *h, const event_header *e);
+extern bool route_to_channel(hub *h, channel *ch, const event_header *e);
+extern void route_held(channel *ch, frame *f, const event_header *e);
 
 /* venue.c */
 extern bool topic_room(const char *topic, size_t len, uint8_t *room_id);
@@ -484,6 +580,7 @@ extern void venue_leave(channel *ch);
 extern void venue_leave_seat(channel *ch);
 extern bool venue_admits(const channel *ch);
 extern bool venue_hears(const channel *ch);
+extern bool venue_reaches(const channel *ch);
 extern bool venue_is_closed(const hub *h, const identity *identity,
 							bool private, const char *topic, size_t len);
 extern void venue_reason(buf *reason, const char *topic, size_t len);

@@ -39,6 +39,7 @@ typedef struct route
 {
 	uint64_t	event;			/* number of the event being routed */
 	bool		wants_receipt;
+	bool		late;			/* it is told to one who had missed it */
 	change		change;
 	channel    *hits;
 	channel   **hits_end;
@@ -80,6 +81,8 @@ hit(route *r, binding *b)
 {
 	channel    *ch = b->channel;
 
+	if (ch->apart && !catchup_admits(ch, r->change.event))
+		return;
 	if (ch->hits == NULL)
 	{
 		ch->hits_end = &ch->hits;
@@ -99,28 +102,29 @@ action_bit(uint8_t action)
 		action == EVENT_UPDATE ? BINDING_UPDATE : BINDING_DELETE;
 }
 
+/* Does the event hit a binding? */
+static void
+consider(route *r, binding *b, uint32_t *effort)
+{
+	const event_header *e = r->change.event;
+
+	if ((b->tables & (1 << e->table)) == 0 ||
+		(b->actions & action_bit(e->action)) == 0)
+		return;
+	if (b->pinned && memcmp(b->room_id, e->conversation_id, UUID_SIZE) != 0)
+		return;
+	if (b->filter == NULL || filter_matches(b->filter, &r->change, effort))
+		hit(r, b);
+	else if (change_failed(&r->change))
+		conn_cut(b->channel->conn, HUB_CLOSE_TRY_LATER, "out of memory");
+}
+
 /* The bindings of a list that the event hits. */
 static void
 gather(route *r, list *bindings, uint32_t *effort)
 {
-	const event_header *e = r->change.event;
-
 	list_foreach(node, bindings)
-	{
-		binding    *b = list_entry(binding, link, node);
-
-		if ((b->tables & (1 << e->table)) == 0 ||
-			(b->actions & action_bit(e->action)) == 0)
-			continue;
-		if (b->pinned &&
-			memcmp(b->room_id, e->conversation_id, UUID_SIZE) != 0)
-			continue;
-		if (b->filter == NULL ||
-			filter_matches(b->filter, &r->change, effort))
-			hit(r, b);
-		else if (change_failed(&r->change))
-			conn_cut(b->channel->conn, HUB_CLOSE_TRY_LATER, "out of memory");
-	}
+		consider(r, list_entry(binding, link, node), effort);
 }
 
 static void
@@ -280,19 +284,37 @@ take_hits(channel *ch, const projection *select, uint32_t *ids, int max)
 	return n;
 }
 
+/* The number is for stay_note(). */
+static void
+push(channel *ch, frame *f, const event_header *e, bool wants_receipt,
+	 uint64_t number)
+{
+	if (!conn_push(ch->conn, f, ch))
+		return;
+	if (wants_receipt && ch->user != NULL)
+		acks_note(ch->conn, ch->user, e);
+	if (ch->session != 0)
+		stay_note(ch->conn, e->xid, number);
+}
+
 static void
 deliver(hub *h, channel *ch)
 {
+	route	   *r = h->route;
+	const event_header *e = r->change.event;
+	uint64_t	number = h->ntransactions + !r->late;
 	uint32_t	ids[HUB_MAX_BINDINGS];
 
 	while (ch->hits != NULL)
 	{
 		projection *select = ch->hits->select;
 		int			nids = take_hits(ch, select, ids, HUB_MAX_BINDINGS);
+		frame	   *f = shared_frame(h, ch, select, ids, nids);
 
-		if (conn_push(ch->conn, shared_frame(h, ch, select, ids, nids), ch) &&
-			h->route->wants_receipt && ch->user != NULL)
-			acks_note(ch->conn, ch->user, h->route->change.event);
+		if (ch->catchup != NULL && !r->late)
+			catchup_hold(ch, f, e);
+		else
+			push(ch, f, e, r->wants_receipt, number);
 	}
 }
 
@@ -321,10 +343,11 @@ clean_up(route *r)
  */
 
 static void
-take_back_message(hub_conn *conn, const event_header *e)
+take_back_message(channel *ch, const event_header *e)
 {
-	queue_drop(&conn->queue,
+	queue_drop(&ch->conn->queue,
 			   &(queue_choice) {.room = e->conversation_id, .seq = e->seq});
+	catchup_take_back(ch, e->conversation_id, e->seq);
 }
 
 /*
@@ -337,7 +360,7 @@ take_back(hub *h, const room *where, const event_header *e)
 	if (e->seq == 0)
 		return;
 	list_foreach(node, &h->bindings)
-		take_back_message(list_entry(binding, link, node)->channel->conn, e);
+		take_back_message(list_entry(binding, link, node)->channel, e);
 	if (where == NULL)
 		return;
 	list_foreach(in_room, &where->members)
@@ -345,8 +368,29 @@ take_back(hub *h, const room *where, const event_header *e)
 		user	   *u = list_entry(seat, in_room, in_room)->user;
 
 		list_foreach(in_user, &u->channels)
-			take_back_message(list_entry(channel, in_user, in_user)->conn, e);
+			take_back_message(list_entry(channel, in_user, in_user), e);
 	}
+}
+
+static void
+route_begin(hub *h, const event_header *e, const room *where, bool late)
+{
+	route	   *r = h->route;
+
+	r->event++;
+	r->hits = NULL;
+	r->hits_end = &r->hits;
+	r->wants_receipt = acks_wanted(h, where, e);
+	r->late = late;
+	change_set(&r->change, e, h->tables[e->table]);
+}
+
+static void
+route_end(hub *h)
+{
+	for (channel *ch = h->route->hits; ch != NULL; ch = ch->next_hit)
+		deliver(h, ch);
+	clean_up(h->route);
 }
 
 void
@@ -356,11 +400,7 @@ route_event(hub *h, const event_header *e)
 	room	   *where = map_get(&h->rooms, e->conversation_id);
 	uint32_t	effort = ROUTE_EFFORT;
 
-	r->event++;
-	r->hits = NULL;
-	r->hits_end = &r->hits;
-	r->wants_receipt = acks_wanted(h, where, e);
-	change_set(&r->change, e, h->tables[e->table]);
+	route_begin(h, e, where, false);
 	if (e->flags & EVENT_TOMBSTONE)
 		take_back(h, where, e);
 
@@ -371,8 +411,37 @@ route_event(hub *h, const event_header *e)
 		if (e->action == EVENT_DELETE && e->table != EVENT_MESSAGES)
 			gather_seats(r, &where->lost);
 	}
-	for (channel *ch = r->hits; ch != NULL; ch = ch->next_hit)
-		deliver(h, ch);
-	clean_up(r);
+	route_end(h);
 	h->stats.events++;
+}
+
+/* ----------
+ * To a channel that is catching up
+ * ----------
+ */
+
+/* An event that it had missed.  False: no memory. */
+bool
+route_to_channel(hub *h, channel *ch, const event_header *e)
+{
+	uint32_t	effort = ROUTE_EFFORT;
+
+	if (!hub_follow_columns(h, e))
+		return false;
+	route_begin(h, e, map_get(&h->rooms, e->conversation_id), true);
+	for (int i = 0; i < ch->nbindings; i++)
+		consider(h->route, &ch->bindings[i], &effort);
+	route_end(h);
+	return true;
+}
+
+/* An event of the stream that was held back. */
+void
+route_held(channel *ch, frame *f, const event_header *e)
+{
+	hub		   *h = ch->conn->hub;
+	bool		under_way = h->routing && e->commit_lsn == h->routing_lsn;
+
+	push(ch, f, e, acks_wanted(h, map_get(&h->rooms, e->conversation_id), e),
+		 h->ntransactions + under_way);
 }

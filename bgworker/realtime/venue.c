@@ -184,6 +184,14 @@ venue_hears(const channel *ch)
 	return ch->joined && venue_admits(ch);
 }
 
+/* Does it get what is said now?  While memberships are read again: no. */
+bool
+venue_reaches(const channel *ch)
+{
+	return venue_hears(ch) &&
+		(ch->user == NULL || ch->user->state == USER_LOADED);
+}
+
 /* Is a topic closed to somebody, whatever becomes of memberships? */
 bool
 venue_is_closed(const hub *h, const identity *identity, bool private,

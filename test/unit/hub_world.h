@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "calls.h"
 #include "realtime/hub.h"
 #include "realtime/signals.h"
 
@@ -59,6 +60,15 @@ typedef struct asked
 	uint8_t		profile_id[16];
 } asked;
 
+/* What the hub wants to know that was missed. */
+typedef struct missed
+{
+	uint64_t	ticket;
+	uint8_t		profile_id[16];
+	uint8_t    *request;
+	size_t		len;
+} missed;
+
 typedef struct closed
 {
 	hub_conn   *conn;
@@ -74,6 +84,9 @@ typedef struct world
 	bool		refuse_loads;	/* load_user says false */
 	int			nasked;
 	asked	   *asked;
+	uint64_t	mark;			/* ticket of an open question, or 0 */
+	int			nmissed;
+	missed	   *missed;
 	int			ndirty;
 	bool		drains;			/* sockets take what they are given */
 	int			nclosed;
@@ -95,6 +108,33 @@ world_load_user(void *arg, uint64_t ticket, const uint8_t profile_id[16])
 		return false;
 	w->asked[w->nasked].ticket = ticket;
 	memcpy(w->asked[w->nasked++].profile_id, profile_id, 16);
+	return true;
+}
+
+static inline bool
+world_take_mark(void *arg, uint64_t ticket)
+{
+	world	   *w = arg;
+
+	w->mark = ticket;
+	return true;
+}
+
+static inline bool
+world_catch_up(void *arg, uint64_t ticket, const uint8_t profile_id[16],
+			   const void *request, size_t len)
+{
+	world	   *w = arg;
+	missed	   *m = &w->missed[w->nmissed];
+
+	if (w->refuse_loads || w->nmissed == MAX_ASKED)
+		return false;
+	w->nmissed++;
+	m->ticket = ticket;
+	memcpy(m->profile_id, profile_id, 16);
+	m->request = malloc(len);
+	memcpy(m->request, request, len);
+	m->len = len;
 	return true;
 }
 
@@ -167,14 +207,21 @@ static inline world *
 world_new_bare_with(posted_op posted)
 {
 	const hub_ops ops = {
-		world_load_user, world_dirty, world_drain, world_close, world_log,
-		posted
+		.load_user = world_load_user,
+		.take_mark = world_take_mark,
+		.catch_up = world_catch_up,
+		.dirty = world_dirty,
+		.drain = world_drain,
+		.close = world_close,
+		.log = world_log,
+		.posted = posted
 	};
 	token_config tokens = {.secret = SECRET};
 	char		error[256];
 	world	   *w = calloc(1, sizeof(world));
 
 	w->asked = calloc(MAX_ASKED, sizeof(asked));
+	w->missed = calloc(MAX_ASKED, sizeof(missed));
 	w->closed = calloc(MAX_ASKED, sizeof(closed));
 	w->keys = token_keys_new(&tokens, error, sizeof(error));
 	w->config.max_queue_bytes = 1024 * 1024;
@@ -221,6 +268,9 @@ world_free(world *w)
 	if (w->h != NULL)
 		hub_free(w->h);
 	token_keys_free(w->keys);
+	for (int i = 0; i < w->nmissed; i++)
+		free(w->missed[i].request);
+	free(w->missed);
 	free(w->asked);
 	free(w->closed);
 	free(w->frame);
