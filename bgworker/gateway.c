@@ -103,6 +103,8 @@ static void read_clock(void);
 static int64 unix_time(void);
 static void take_settings(void);
 static void look_around(void);
+static bool events_were_lost(void);
+static void note_losses(void);
 static void start_over(const char *reason);
 static void recover(void);
 static void ask_for_tables(void);
@@ -142,9 +144,7 @@ msg_gateway_main(Datum arg)
 	pgstat_report_activity(STATE_IDLE, "serving WebSocket clients");
 	MemoryContextSwitchTo(TopMemoryContext);
 
-	epoch_seen = pg_atomic_read_u32(&msg_shared->epoch);
-	pg_atomic_write_u32(&msg_worker->left_behind_seen,
-						pg_atomic_read_u32(&msg_worker->left_behind));
+	note_losses();
 	extension_seen = pg_atomic_read_u32(&msg_shared->extension_changes);
 	make_hub();
 	msg_events_init(rooms);
@@ -322,8 +322,6 @@ look_around(void)
 {
 	MsgWorkerSlot *streamer = &msg_shared->slots[MSG_SLOT_STREAMER];
 	uint32		extension = pg_atomic_read_u32(&msg_shared->extension_changes);
-	uint32		epoch = pg_atomic_read_u32(&msg_shared->epoch);
-	uint32		left_behind = pg_atomic_read_u32(&msg_worker->left_behind);
 	bool		is_live;
 
 	running = msg_worker_state(streamer) == MSG_WORKER_RUNNING;
@@ -335,13 +333,8 @@ look_around(void)
 		next_describe = 0;
 		start_over("the extension has changed");
 	}
-	if (epoch != epoch_seen ||
-		left_behind != pg_atomic_read_u32(&msg_worker->left_behind_seen))
-	{
-		epoch_seen = epoch;
-		pg_atomic_write_u32(&msg_worker->left_behind_seen, left_behind);
+	if (events_were_lost())
 		recover();
-	}
 
 	if (running && !described && !describing && now >= next_describe)
 		ask_for_tables();
@@ -354,6 +347,23 @@ look_around(void)
 		live = is_live;
 		hub_set_live(rooms, live);
 	}
+}
+
+/* A new slot, or the streamer has gone on without us. */
+static bool
+events_were_lost(void)
+{
+	return pg_atomic_read_u32(&msg_shared->epoch) != epoch_seen ||
+		pg_atomic_read_u32(&msg_worker->left_behind) !=
+		pg_atomic_read_u32(&msg_worker->left_behind_seen);
+}
+
+static void
+note_losses(void)
+{
+	epoch_seen = pg_atomic_read_u32(&msg_shared->epoch);
+	pg_atomic_write_u32(&msg_worker->left_behind_seen,
+						pg_atomic_read_u32(&msg_worker->left_behind));
 }
 
 static void
@@ -372,6 +382,7 @@ start_over(const char *reason)
 static void
 recover(void)
 {
+	note_losses();
 	live = false;
 	hub_set_live(rooms, false);
 	msg_events_forget();
@@ -489,7 +500,8 @@ on_answer(const MsgCall *call, bool success, const void *payload, Size len)
  * for, and before the sockets are: each costs system calls, and as a rule
  * there is no next one.  When there are many, they are written together.
  *
- * The streamer's position was read first: what it stands for had been sent.
+ * The streamer's position was read first: what it stands for had been sent to
+ * us, unless we were left behind before.
  */
 static bool
 serve_events(void)
@@ -503,7 +515,8 @@ serve_events(void)
 		if (msg_events_receive(false, unix_time()))
 			return true;
 	}
-	if (live)
+	pg_read_barrier();
+	if (live && !events_were_lost())
 		hub_passed(rooms, position);
 	return false;
 }

@@ -150,7 +150,7 @@ void
 msg_events_forget(void)
 {
 	lose_link();
-	hub_commit(receiver);
+	hub_abandon(receiver);
 	seen_lsn = 0;
 	seen_ordinal = 0;
 	learned_lsn = 0;

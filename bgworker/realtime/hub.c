@@ -271,6 +271,12 @@ hub_commit(hub *h)
 {
 	if (h->routing)
 		marks_note(h, h->routing_xid);
+	hub_abandon(h);
+}
+
+void
+hub_abandon(hub *h)
+{
 	h->routing = false;
 	membership_forget_lost(h);
 }

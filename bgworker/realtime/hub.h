@@ -208,6 +208,9 @@ extern void hub_learn(hub *h, const event_header *event);
 extern void hub_route(hub *h, const event_header *const *events, size_t n);
 extern void hub_commit(hub *h);
 
+/* The rest of the transaction will not come. */
+extern void hub_abandon(hub *h);
+
 /* Every transaction was routed that had committed before this place. */
 extern void hub_passed(hub *h, uint64_t lsn);
 
