@@ -21,8 +21,9 @@
  * Sockets are opened when there is something to serve: the tables are known
  * and the stream of events runs.  Later the stream may stop for a while; then
  * joins wait, and live subscriptions go on when it does, for the slot has kept
- * what they missed.  Only when the slot itself was lost (a new epoch), or the
- * extension dropped, are clients asked to come back and read the tables.
+ * what they missed.  When the slot itself was lost (a new epoch), or we were
+ * left behind, they get from the tables what they missed.  Only when the
+ * extension was dropped are clients asked to come back.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,6 +36,7 @@
 #include "gateway_receipts.h"
 #include "gateway_requests.h"
 #include "gateway_rules.h"
+#include "gateway_tables.h"
 #include "gateway_tls.h"
 
 #include "postgres.h"
@@ -60,7 +62,6 @@
 
 /* Beside those of connections, as many questions may be open. */
 #define OTHER_CALLS			8
-#define DESCRIBE_RETRY		5000	/* milliseconds */
 #define MAX_LISTEN_RETRY	30000
 
 #define MAX_NOTES			16
@@ -73,13 +74,10 @@ static const admission_rules *rules;
 
 /* The time of this turn, and of what is to be done later. */
 static TimestampTz now;
-static TimestampTz next_describe = 0;
 static TimestampTz next_listen = 0;
 
 static bool clock_was_set_back = false;
 static bool running = false;	/* the streamer is at work */
-static bool described = false;	/* the hub knows the tables */
-static bool describing = false; /* a question is open */
 static bool listening = false;
 static bool live = false;
 static bool sockets_ready = true;	/* the kernel has something for them */
@@ -107,8 +105,6 @@ static bool events_were_lost(void);
 static void note_losses(void);
 static void start_over(const char *reason);
 static void recover(void);
-static void ask_for_tables(void);
-static bool take_tables(const char *payload, Size len);
 static void start_listening(void);
 static bool serve_events(void);
 static void flush_sockets(void);
@@ -146,6 +142,7 @@ msg_gateway_main(Datum arg)
 
 	note_losses();
 	extension_seen = pg_atomic_read_u32(&msg_shared->extension_changes);
+	msg_tables_forget(extension_seen);
 	make_hub();
 	msg_events_init(rooms);
 	make_server();
@@ -185,7 +182,10 @@ read_clock(void)
 	now = GetCurrentTimestamp();
 	clock_was_set_back = now < before;
 	if (clock_was_set_back)
-		next_describe = next_listen = 0;
+	{
+		next_listen = 0;
+		msg_tables_hurry();
+	}
 }
 
 /* Microseconds from 1970 to the server's epoch. */
@@ -329,17 +329,16 @@ look_around(void)
 	if (extension != extension_seen)
 	{
 		extension_seen = extension;
-		described = false;
-		next_describe = 0;
+		msg_tables_forget(extension);
 		start_over("the extension has changed");
 	}
 	if (events_were_lost())
 		recover();
 
-	if (running && !described && !describing && now >= next_describe)
-		ask_for_tables();
+	if (running)
+		msg_tables_ask(now);
 
-	is_live = running && described && msg_events_connected();
+	is_live = running && msg_tables_known() && msg_events_connected();
 	if (is_live && !listening && now >= next_listen && msg_tls_ready())
 		start_listening();
 	if (is_live != live)
@@ -390,38 +389,6 @@ recover(void)
 		note(NULL, "events were missed, reading the tables instead");
 	else
 		hub_reset(rooms, HUB_CLOSE_RESTART, "messages may have been missed");
-}
-
-/* The ticket tells of which state of the extension the answer speaks. */
-static void
-ask_for_tables(void)
-{
-	describing = msg_calls_ask(extension_seen, MSG_CALL_DESCRIBE, NULL);
-	next_describe = later(DESCRIBE_RETRY);
-}
-
-/* Give the hub our tables, as MSG_CALL_DESCRIBE tells them. */
-static bool
-take_tables(const char *payload, Size len)
-{
-	const char *end = payload + len;
-	const char *schema = payload;
-
-	payload += strnlen(payload, len) + 1;
-	for (int table = 0; table < EVENT_TABLES; table++)
-	{
-		uint32		columns_len;
-
-		if (payload + sizeof(columns_len) > end)
-			return false;
-		memcpy(&columns_len, payload, sizeof(columns_len));
-		payload += sizeof(columns_len);
-		if (columns_len > end - payload ||
-			!hub_set_table(rooms, table, schema, payload, columns_len))
-			return false;
-		payload += columns_len;
-	}
-	return true;
 }
 
 static void
@@ -484,11 +451,7 @@ on_answer(const MsgCall *call, bool success, const void *payload, Size len)
 	if (msg_positions_answered(rooms, call, success, payload, len))
 		return;
 
-	describing = false;
-	if (call->ticket != extension_seen)
-		next_describe = 0;
-	else if (success)
-		described = take_tables(payload, len);
+	msg_tables_answered(rooms, call, success, payload, len);
 }
 
 /*
@@ -592,8 +555,8 @@ time_left(void)
 		at_most(&timeout, msg_receipts_due(rooms) - UNIX_EPOCH_USECS);
 	if (msg_positions_due(rooms) != 0)
 		at_most(&timeout, msg_positions_due(rooms) - UNIX_EPOCH_USECS);
-	if (running && !described && !describing)
-		at_most(&timeout, next_describe);
+	if (running && msg_tables_due() != 0)
+		at_most(&timeout, msg_tables_due());
 	if (live && !listening && msg_tls_ready())
 		at_most(&timeout, next_listen);
 	if (msg_refusals_due() != 0)

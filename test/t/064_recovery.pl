@@ -11,7 +11,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep);
 
-my $node = GatewayCluster->new('main', 'openhr_msg.gateways' => 2)->serve;
+my $node = GatewayCluster->new('main', 'openhr_msg.gateways' => 2,
+	'openhr_msg.delivery_receipts' => 'off')->serve;
 my ($ana, $ben, $cal) = map { $node->person($_) } qw(Ana Ben Cal);
 my $talk = $node->conversation($ana, $ben, $cal);
 my $left = $node->conversation($ana, $ben);
