@@ -622,11 +622,14 @@ another_round(catchup *c)
 			  CATCHUP_IN_LINE : CATCHUP_UNREADY);
 }
 
-/* A piece is there, in whole or in part. */
+/*
+ * A piece is there, in whole or in part.  While the user is being read it is
+ * not known what may be told of it.
+ */
 static void
 catchup_go_on(catchup *c)
 {
-	if (!tell(c))
+	if (c->channel->user->state != USER_LOADED || !tell(c))
 		return;
 	drop_reply(c);
 	if (c->more)

@@ -8,7 +8,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "hub_world.h"
+#include "hub_tables.h"
 
 #define PING	0x89
 
@@ -97,92 +97,23 @@ settle_mark(world *w)
 	hub_passed(w->h, w->lsn);
 }
 
-typedef struct reply
-{
-	uint8_t		bytes[256 * 1024];
-	size_t		len;
-	MsgCaughtUp *head;
-} reply;
-
-static void
-put(reply *r, const void *data, size_t len)
-{
-	memcpy(r->bytes + r->len, data, len);
-	r->len += len + -len % 8;
-}
-
-/* Up to a mark that sees transactions below xmax; from is for a client that
- * comes back, or 0. */
-static reply *
-reply_new(uint64_t fence, uint64_t xmax, uint64_t from, int64_t session)
-{
-	reply	   *r = calloc(1, sizeof(reply));
-	event_mark	until = {
-		.fence = fence, .position = {.xmin = xmax, .xmax = xmax}
-	};
-	event_position begin = {.xmin = from, .xmax = from};
-
-	r->head = (MsgCaughtUp *) r->bytes;
-	r->len = sizeof(MsgCaughtUp);
-	r->head->found = from != 0;
-	r->head->session = session;
-	r->head->until_len = sizeof(until);
-	put(r, &until, sizeof(until));
-	if (from != 0)
-	{
-		r->head->from_len = sizeof(begin);
-		put(r, &begin, sizeof(begin));
-	}
-	return r;
-}
-
-static void
-reply_more(reply *r, const char *cursor)
-{
-	r->head->more = 1;
-	r->head->cursor_len = (uint32_t) strlen(cursor);
-	put(r, cursor, strlen(cursor));
-}
-
-static void
-reply_event(reply *r, event_header *e, uint32_t xid)
-{
-	e->xid = xid;
-	r->head->nevents++;
-	put(r, e, e->size);
-	free(e);
-}
-
 /* Answer the last question. */
 static bool
 reply_send(world *w, reply *r)
 {
-	bool		good = hub_caught_up(w->h, w->missed[w->nmissed - 1].ticket,
-									 r->bytes, r->len);
-
-	free(r);
-	return good;
+	return reply_to(w, &w->missed[w->nmissed - 1], r);
 }
 
 static const MsgCatchUp *
 last_request(world *w)
 {
-	return (const MsgCatchUp *) w->missed[w->nmissed - 1].request;
+	return request_head(&w->missed[w->nmissed - 1]);
 }
 
-/* Part n of the last request: client, topic, from, until, cursor. */
 static const void *
-request_part(world *w, int n)
+last_part(world *w, int n)
 {
-	const MsgCatchUp *m = last_request(w);
-	const uint32_t lens[] = {
-		m->client_id_len, m->topic_len, m->from_len, m->until_len, m->cursor_len
-	};
-	const uint8_t *part = (const uint8_t *) (m + 1);
-
-	for (int i = 0; i < n; i++)
-		part += lens[i] + -lens[i] % 8;
-	return part;
+	return request_part(&w->missed[w->nmissed - 1], n);
 }
 
 /* The position that is saved next; the rest of them is thrown away. */
@@ -233,9 +164,9 @@ test_first_time(void)
 
 	check_int(w->nmissed, 1, "a client with a name: the tables are asked");
 	check(m->resume && m->client_id_len == 6 &&
-		  memcmp(request_part(w, 0), "laptop", 6) == 0, ".. for its name");
+		  memcmp(last_part(w, REQUEST_CLIENT), "laptop", 6) == 0, ".. for its name");
 	check(m->topic_len == 12 &&
-		  memcmp(request_part(w, 1), "realtime:all", 12) == 0,
+		  memcmp(last_part(w, REQUEST_TOPIC), "realtime:all", 12) == 0,
 		  ".. and topic");
 	check_int(m->tables, 1 << EVENT_MESSAGES, ".. what it has asked for");
 	check(!m->pinned && m->from_len == 0 && m->until_len == 0,
@@ -288,11 +219,11 @@ test_pieces(void)
 	expect_part(w, c, "first", "a piece is told when it comes");
 	check_int(w->nmissed, 2, "and the next one asked for");
 	check(!last_request(w)->resume && last_request(w)->cursor_len == 10 &&
-		  memcmp(request_part(w, 4), "go on here", 10) == 0,
+		  memcmp(last_part(w, REQUEST_CURSOR), "go on here", 10) == 0,
 		  "from where that ended");
-	check_int(((const event_position *) request_part(w, 2))->xmax, 50,
+	check_int(((const event_position *) last_part(w, REQUEST_FROM))->xmax, 50,
 			  ".. with the same beginning");
-	check_int(((const event_mark *) request_part(w, 3))->position.xmax,
+	check_int(((const event_mark *) last_part(w, REQUEST_UNTIL))->position.xmax,
 			  w->xid + 1, ".. and the same end");
 	say(w, "meanwhile");
 	r = reply_new(w->lsn - 100, w->xid, 50, 0);
@@ -316,7 +247,7 @@ test_too_much_held_back(void)
 		say(w, long_text);
 	reply_send(w, reply_new(1000, 101, 50, 2));
 	check_int(w->nmissed, 2, "when too much was held back, there is another round");
-	check_int(((const event_position *) request_part(w, 2))->xmax, 101,
+	check_int(((const event_position *) last_part(w, REQUEST_FROM))->xmax, 101,
 			  "from where the last one ended");
 	expect_nothing(w, c, "nothing of it is told");
 	reply_send(w, reply_new(w->lsn, w->xid + 1, 0, 0));
@@ -567,7 +498,7 @@ test_recovery(void)
 	world_answer(w, (int[]) {1, 3}, 2);
 	check_int(w->nmissed, 1, "then what was missed is asked for");
 	check(!last_request(w)->resume &&
-		  ((const event_position *) request_part(w, 2))->nmore == 1,
+		  ((const event_position *) last_part(w, REQUEST_FROM))->nmore == 1,
 		  ".. from the mark and what was routed since");
 	say(w, "held back");
 	r = reply_new(w->lsn - 100, w->xid, 0, 0);
@@ -612,7 +543,7 @@ test_recovery_again(void)
 	check(recover(w), "it may also come later");
 	world_answer(w, rooms, 2);
 	check_int(w->nmissed, 2, "then it is asked again, from the same place");
-	check_int(((const event_position *) request_part(w, 2))->xmax, 101,
+	check_int(((const event_position *) last_part(w, REQUEST_FROM))->xmax, 101,
 			  ".. as nothing was told");
 	check(hub_caught_up(w->h, first, "x", 1), "the first answer is for nobody");
 	reply_send(w, reply_new(w->lsn, w->xid + 1, 0, 0));

@@ -97,6 +97,7 @@ typedef struct world
 	char	   *frame;			/* the one read last, terminated */
 	size_t		frame_len;
 	bool		frame_is_binary;
+	bool		frame_is_ping;
 } world;
 
 static inline bool
@@ -429,6 +430,7 @@ world_read(world *w, hub_conn *conn)
 	memcpy(w->frame, bytes + header, len);
 	w->frame_len = len;
 	w->frame_is_binary = bytes[0] == 0x82;
+	w->frame_is_ping = bytes[0] == 0x89;
 	return w->frame;
 }
 
