@@ -296,6 +296,7 @@ hub_set_live(hub *h, bool live)
 		channel_settle(list_entry(channel, in_waiting, node));
 	membership_ask(h);
 	catchup_ask(h);
+	marks_ask(h);
 	hub_reap(h);
 }
 

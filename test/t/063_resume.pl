@@ -191,30 +191,33 @@ my $writer = IPC::Run::start(
 		"INSERT INTO messages (conversation_id, content)
 			VALUES ('$talk', 'busy $_'); SELECT pg_sleep(0.005);"
 	} 1 .. 1200);
-my %seen;
-my @disorder;
-for my $stay (1 .. 12)
+my (%seen, @disorder, $last);
+
+# Within a stay each message is the one after that before it, but for the first.
+sub take
 {
-	my $last = 0;
-	my $count = 0;
+	my ($change) = @_;
+	my ($n) = $change =~ /^INSERT busy (\d+)$/ or return;
 
+	push @disorder, "$n after $last" if defined $last && $n != $last + 1;
+	$last = $n;
+	$seen{$n}++;
+	return;
+}
+
+for (my $stay = 1; !$seen{1200}; $stay++)
+{
+	undef $last;
 	$ws = come('laptop');
-	foreach my $change (@{ $ws->{missed} }, map { next_change($ws) } 1 .. 50)
+	take($_) foreach @{ $ws->{missed} };
+	for (my $n = 0; $n < 50 && !$seen{1200}; $n++)
 	{
-		my ($n) = $change =~ /^INSERT busy (\d+)$/ or next;
-
-		push @disorder, "$last, $n" if $n <= $last || ($count++ && $n != $last + 1);
-		$last = $n;
-		$seen{$n}++;
-		last if $n == 1200;
+		take(next_change($ws));
 	}
 	acknowledge($ws) if $stay % 3 == 0;
 	$ws->close;
-	last if $seen{1200};
 }
 $writer->finish;
-$ws = come('laptop');
-$seen{$_}++ foreach map { /^INSERT busy (\d+)$/ } @{ $ws->{missed} };
 is_deeply(\@disorder, [], 'messages come in their order, and once');
 is(scalar(keys %seen), 1200, '... and none is left out');
 
