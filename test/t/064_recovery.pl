@@ -10,7 +10,7 @@ use GatewayCluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = GatewayCluster->new('main', 'openhr_msg.gateways' => 2,
+my $node = GatewayCluster->new('main',
 	'openhr_msg.delivery_receipts' => 'off')->serve;
 my ($ana, $ben, $cal) = map { $node->person($_) } qw(Ana Ben Cal);
 my $talk = $node->conversation($ana, $ben, $cal);
@@ -35,10 +35,36 @@ my $bens = join_all($ben);
 
 sub epoch { return $node->value('SELECT openhr_msg.epoch()') }
 
+sub marks
+{
+	return $node->value("SELECT value FROM openhr_msg.stats
+		WHERE metric = 'openhr_msg_calls_total' AND labels->>'call' = 'mark'");
+}
+
+# The gateway takes a mark when something has happened, and has come to it when
+# it gets what happens then.
+sub come_to_a_mark
+{
+	my ($name) = @_;
+	my $before = marks();
+
+	$node->say($talk, $ben, "before $name");
+	$node->wait_until(sub { marks() > $before }, 'a mark is taken');
+	$node->say($talk, $ben, "still before $name");
+	is_deeply(
+		[ grep { /before $name/ } @{ changes_until($_, "still before $name") } ],
+		[ "INSERT before $name", "INSERT still before $name" ],
+		"$name: the stream runs")
+	  foreach @anas, $bens;
+	return;
+}
+
 # Lose the slot with what happens meanwhile.
 sub lose_slot
 {
-	my ($happens) = @_;
+	my ($name, $happens) = @_;
+
+	come_to_a_mark($name);
 	my $pid = $node->status('pid', 'streamer');
 	my $epoch = epoch();
 	my $offset = -s $node->logfile;
@@ -82,16 +108,10 @@ sub changes_until
 
 foreach my $round (1 .. 3)
 {
-	# What comes behind the mark that the gateways have taken shows them that
-	# they have come to it.
-	$node->say($talk, $ben, "before $round");
-	is_deeply(changes_until($_, "before $round"), [ "INSERT before $round" ],
-		"round $round: the stream runs")
-	  foreach @anas, $bens;
-
 	lose_slot(
+		"round $round",
 		sub {
-			$node->say($talk, $ben, "lost $round") foreach 1;
+			$node->say($talk, $ben, "lost $round");
 			$node->say($talk, $cal, "lost, too $round");
 			$node->value("INSERT INTO messages (conversation_id, content)
 				SELECT '$talk', 'many ' || n FROM generate_series(1, 700) AS n");
@@ -110,6 +130,7 @@ foreach my $round (1 .. 3)
 # Who is removed while nobody reads the stream.
 
 lose_slot(
+	'a removal',
 	sub {
 		$node->say($left, $ben, 'the last that she may see');
 		$node->value("DELETE FROM conversation_participants
@@ -138,6 +159,7 @@ is_deeply(
 # Who is added.
 
 lose_slot(
+	'an addition',
 	sub {
 		$node->value("INSERT INTO conversation_participants
 			(profile_id, conversation_id) VALUES ('$ana', '$left')");
