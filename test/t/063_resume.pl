@@ -185,12 +185,14 @@ leave($ws);
 # While others write: nothing is left out, nothing comes twice in a stay, and
 # within a conversation it comes in order.
 
-my $writer = IPC::Run::start(
-	[ 'psql', qw(-X -q -d), $node->connstr('postgres') ],
-	'<', \join "\n", map {
+my $script = $node->basedir . '/busy.sql';
+append_to_file($script, join '', map {
 		"INSERT INTO messages (conversation_id, content)
-			VALUES ('$talk', 'busy $_'); SELECT pg_sleep(0.005);"
+			VALUES ('$talk', 'busy $_'); SELECT pg_sleep(0.005);\n"
 	} 1 .. 1200);
+my $writer = IPC::Run::start(
+	[ 'psql', qw(-X -q -d), $node->connstr('postgres'), '-f', $script ],
+	'>', \my $out);
 my (%seen, @disorder, $last);
 
 # Within a stay each message is the one after that before it, but for the first.
@@ -215,6 +217,8 @@ for (my $stay = 1; !$seen{1200}; $stay++)
 		take(next_change($ws));
 	}
 	acknowledge($ws) if $stay % 3 == 0;
+	take(change($_->[4]))
+	  foreach grep { $_->[3] eq 'postgres_changes' } @{ $ws->{events} };
 	$ws->close;
 }
 $writer->finish;
