@@ -385,10 +385,8 @@ recover(void)
 	live = false;
 	hub_set_live(rooms, false);
 	msg_events_forget();
-	if (hub_recover(rooms))
-		note(NULL, "events were missed, reading the tables instead");
-	else
-		hub_reset(rooms, HUB_CLOSE_RESTART, "messages may have been missed");
+	hub_recover(rooms);
+	note(NULL, "events were missed, reading the tables instead");
 }
 
 static void

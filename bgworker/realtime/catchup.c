@@ -363,7 +363,7 @@ catchup_admits(channel *ch, const event_header *e)
 
 	/* Commits come in order: nothing that the mark sees will follow. */
 	ch->apart = false;
-	if (ch->conn->stay == NULL)
+	if (ch->conn->stay == NULL && ch->conn->hub->mark != NULL)
 	{
 		mark_unref(ch->origin);
 		ch->origin = NULL;
@@ -722,26 +722,29 @@ catchup_tick(hub *h)
 
 /* False: it cannot, and has to come back. */
 static bool
-channel_recover(channel *ch, mark *here)
+channel_recover(channel *ch)
 {
+	mark	   *here;
+	bool		begun;
+
 	if (ch->nbindings == 0 || !ch->live)
 		return true;
 	if (ch->user == NULL)
 		return ch->identity.kind != IDENTITY_SERVICE;
-	if (ch->catchup == NULL)
-		return catchup_begin(ch, here);
-	catchup_restart(ch->catchup);
-	return true;
+	if (ch->catchup != NULL)
+	{
+		catchup_restart(ch->catchup);
+		return true;
+	}
+	here = marks_here(ch->conn->hub, ch);
+	begun = here != NULL && catchup_begin(ch, here);
+	mark_unref(here);
+	return begun;
 }
 
-bool
+void
 hub_recover(hub *h)
 {
-	mark	   *here = marks_here(h);
-
-	if (here == NULL)
-		return false;
-	marks_forget(h);
 	membership_reload(h);
 	list_foreach_safe(node, &h->conns)
 	{
@@ -749,12 +752,11 @@ hub_recover(hub *h)
 		bool		possible = true;
 
 		list_foreach(in_conn, &conn->channels)
-			possible = channel_recover(list_entry(channel, in_conn, in_conn),
-									   here) && possible;
+			possible = channel_recover(list_entry(channel, in_conn, in_conn)) &&
+				possible;
 		if (!possible)
 			conn_cut(conn, HUB_CLOSE_RESTART, "messages may have been missed");
 	}
-	mark_unref(here);
+	marks_forget(h);
 	hub_reap(h);
-	return true;
 }

@@ -232,9 +232,10 @@ extern void hub_set_live(hub *h, bool live);
 /*
  * Events were lost (the slot was made anew, or we were left behind): before
  * the stream is live again, everybody's memberships are read again, and then
- * what each channel has missed.  False: it is not known from where.
+ * what each channel has missed.  Where it is not known what that is, the
+ * connection is asked to come back.
  */
-extern bool hub_recover(hub *h);
+extern void hub_recover(hub *h);
 
 /*
  * Nothing holds any more (the extension was dropped): every connection is

@@ -33,6 +33,7 @@ marks_forget(hub *h)
 	h->mark = h->next_mark = NULL;
 	h->mark_ticket = 0;
 	h->nrouted = 0;
+	h->routed_lost = false;
 }
 
 void
@@ -61,17 +62,24 @@ routed_make_room(hub *h)
 	return true;
 }
 
-/* A transaction was routed. */
+/*
+ * A transaction was routed.  What is noted are the last ones, of which the very
+ * last has number ntransactions: all behind the mark, or without one all since
+ * the stream was broken or somebody is here.
+ */
 void
 marks_note(hub *h, uint32_t xid)
 {
 	h->ntransactions++;
-	if (h->mark == NULL && h->mark_ticket == 0 && h->next_mark == NULL)
-		return;					/* the next mark will cover it */
-	if (!routed_make_room(h))
+	if (h->stats.connections == 0)
 		marks_forget(h);
-	else
+	else if (routed_make_room(h))
 		h->routed[h->nrouted++] = xid;
+	else
+	{
+		marks_forget(h);
+		h->routed_lost = true;
+	}
 }
 
 /* Once a second: a new mark, when something has happened since the last. */
@@ -85,8 +93,6 @@ marks_ask(hub *h)
 		return;
 	h->mark_ticket = ++h->next_ticket;
 	h->mark_covers = h->ntransactions;
-	if (h->mark == NULL)
-		h->nrouted = 0;
 }
 
 bool
@@ -118,8 +124,8 @@ hub_passed(hub *h, uint64_t lsn)
 	if (m == NULL || lsn < m->fence)
 		return;
 
-	/* The last of those routed has number ntransactions. */
 	covered = h->nrouted - (size_t) (h->ntransactions - m->covers);
+	h->routed_lost = false;
 	h->nrouted -= covered;
 	if (h->nrouted > 0)
 		memmove(h->routed, h->routed + covered,
@@ -161,11 +167,16 @@ marks_extend(const mark *base, const uint32_t *xids, size_t n)
 	return m;
 }
 
-/* Where we are; NULL: it is not known. */
+/*
+ * Where we are; NULL: it is not known.  Before there is a mark, that is so for
+ * channels that have caught up since the stream was broken.
+ */
 mark *
-marks_here(hub *h)
+marks_here(hub *h, const channel *ch)
 {
-	if (h->mark == NULL)
+	const mark *base = h->mark != NULL ? h->mark : ch->origin;
+
+	if (base == NULL || h->routed_lost)
 		return NULL;
-	return marks_extend(h->mark, h->routed, h->nrouted);
+	return marks_extend(base, h->routed, h->nrouted);
 }

@@ -390,7 +390,8 @@ struct hub
 	mark	   *next_mark;		/* until everything before it is routed */
 	uint64_t	mark_ticket;	/* a question is open; or 0 */
 	uint64_t	mark_covers;
-	uint32_t   *routed;			/* ids of those behind the mark */
+	uint32_t   *routed;			/* ids of the last ones; see marks_note() */
+	bool		routed_lost;	/* .. too many of them */
 	size_t		nrouted;
 	size_t		routed_size;
 
@@ -456,7 +457,7 @@ extern void marks_forget(hub *h);
 extern void marks_free(hub *h);
 extern void marks_note(hub *h, uint32_t xid);
 extern void marks_ask(hub *h);
-extern mark *marks_here(hub *h);
+extern mark *marks_here(hub *h, const channel *ch);
 extern mark *marks_extend(const mark *base, const uint32_t *xids, size_t n);
 
 /* stay.c */

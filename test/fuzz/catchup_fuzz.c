@@ -369,8 +369,7 @@ break_stream(int n)
 	for (int i = 0; i < CONNS; i++)
 		for (int t = 0; t < TOPICS; t++)
 			conns[i].channels[t].told = false;
-	if (!hub_recover(w->h))
-		hub_reset(w->h, HUB_CLOSE_RESTART, "lost");
+	hub_recover(w->h);
 	settle();
 	hub_set_live(w->h, true);
 }

@@ -80,9 +80,10 @@ my @ledgers;
 =item Ledger->new($node, %args)
 
 The node must serve already.  Arguments: C<writers> (2), C<readers> (3),
-C<pause>, what a writer rests between two statements (0.05 seconds), and
+C<pause>, what a writer rests between two statements (0.05 seconds),
 C<patience>, after how many seconds of silence a reader thinks that his
-connection is dead (12).
+connection is dead (12), and C<gaps>, whether what a reader gets may come out
+of the tables, where a row that was changed twice is there once.
 
 =cut
 
@@ -93,6 +94,7 @@ sub new
 		node => $node,
 		pause => $args{pause} // 0.05,
 		patience => $args{patience} // 12,
+		gaps => $args{gaps},
 		round => 0,
 		writers => [],
 		readers => []
@@ -123,6 +125,7 @@ sub _child
 		life => $kind eq 'writer' ? \&LedgerClient::run_writer
 		: \&LedgerClient::run_reader,
 		offset => 0,
+		gaps => $self->{gaps},
 		known => {},				# highest version, by conversation
 		framed => {},				# the same, of what came as a frame
 		list => {},					# of messages, by id

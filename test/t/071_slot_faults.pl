@@ -12,7 +12,7 @@ use Test::More;
 use Time::HiRes qw(sleep);
 
 my $node = GatewayCluster->new('main')->serve;
-my $ledger = Ledger->new($node);
+my $ledger = Ledger->new($node, gaps => 1);
 
 sub set
 {

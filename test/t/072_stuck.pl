@@ -15,7 +15,8 @@ my $node = GatewayCluster->new('main',
 	'openhr_msg.executors' => 2)->serve;
 
 # Readers soon lose patience, so that they get away from a stuck gateway.
-my $ledger = Ledger->new($node, readers => 4, patience => 4, pause => 0.1);
+my $ledger = Ledger->new($node,
+	readers => 4, patience => 4, pause => 0.1, gaps => 1);
 my %worker = (
 	'a gateway' => "worker = 'gateway' AND gateway = 0",
 	'the streamer' => "worker = 'streamer'",
