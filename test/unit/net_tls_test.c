@@ -427,7 +427,7 @@ test_http(void)
 
 	memset(body, 'h', size);
 	snprintf(head, sizeof(head), "POST /echo HTTP/1.1\r\nHost: here\r\n"
-			 "Content-Length: %zu\r\n\r\n", size);
+			 "Connection: close\r\nContent-Length: %zu\r\n\r\n", size);
 	check(shake_hands(s), "a request");
 	tell_secretly(s, head, strlen(head));
 	tell_secretly(s, body, size);
@@ -435,6 +435,21 @@ test_http(void)
 	check(len > (ssize_t) size &&
 		  memcmp(got + len - size, body, size) == 0,
 		  "... and its answer, whole");
+	let_go(s);
+
+	/* One after the other. */
+	s = prepare(0);
+	shake_hands(s);
+	for (int i = 1; i <= 2; i++)
+	{
+		tell_secretly(s, "POST /echo HTTP/1.1\r\nHost: here\r\n"
+					  "Content-Length: 3\r\n\r\nabc", 57);
+		for (len = 0; len < 1000; len++)
+			if (hear_secretly(s, got + len, 1) != 1 ||
+				(len > 6 && memcmp(got + len - 6, "\r\n\r\nabc", 7) == 0))
+				break;
+		check(len > 6 && len < 1000, "request %d over one connection", i);
+	}
 	let_go(s);
 
 	/* One who has nothing more to say. */
