@@ -54,6 +54,12 @@ typedef enum MsgCallKind
 	MSG_CALL_SAVE_POSITIONS = 6,
 
 	/*
+	 * The latest broadcasts of a topic.  The payload is a MsgReplay; the reply
+	 * is their events, each at a multiple of 8, the oldest first.
+	 */
+	MSG_CALL_REPLAY = 7,
+
+	/*
 	 * Call a function in somebody's name, for an HTTP request.  The payload
 	 * is a MsgRequest, that of the reply a MsgRequestResult.  It is not asked
 	 * a second time when nobody answered, unless it only reads.
@@ -139,6 +145,14 @@ typedef struct MsgSavedPosition
 	uint32_t	position_len;
 	uint32_t	pad;
 } MsgSavedPosition;
+
+/* Behind the struct: the topic, without "realtime:". */
+typedef struct MsgReplay
+{
+	int64_t		since;			/* milliseconds since 1970 */
+	uint32_t	limit;
+	uint32_t	topic_len;
+} MsgReplay;
 
 #define MSG_CLIENT_ID_MAX	64	/* bytes */
 

@@ -17,6 +17,7 @@
 #include "miscadmin.h"
 #include "utils/snapmgr.h"
 
+#include "broadcasts.h"
 #include "catchup.h"
 #include "catchup_calls.h"
 #include "client_positions.h"
@@ -243,11 +244,22 @@ answer_save_positions(const MsgCall *call, Parts *parts)
 	msg_save_positions(updates, n);
 }
 
+static void
+answer_replay(StringInfo reply, Parts *parts)
+{
+	const MsgReplay *wanted = take(parts, sizeof(*wanted));
+	const char *topic = take(parts, wanted->topic_len);
+
+	msg_replay_broadcasts(reply, topic, wanted->topic_len,
+						  msg_time_of_unix(wanted->since * 1000),
+						  wanted->limit);
+}
+
 bool
 msg_is_catchup_call(uint32 kind)
 {
 	return kind == MSG_CALL_MARK || kind == MSG_CALL_CATCH_UP ||
-		kind == MSG_CALL_SAVE_POSITIONS;
+		kind == MSG_CALL_SAVE_POSITIONS || kind == MSG_CALL_REPLAY;
 }
 
 void
@@ -267,6 +279,9 @@ msg_answer_catchup(void *arg)
 			break;
 		case MSG_CALL_SAVE_POSITIONS:
 			answer_save_positions(call, &parts);
+			break;
+		case MSG_CALL_REPLAY:
+			answer_replay(work->reply, &parts);
 			break;
 	}
 }

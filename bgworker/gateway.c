@@ -212,6 +212,7 @@ make_hub(void)
 		.load_user = on_load_user,
 		.take_mark = msg_positions_mark,
 		.catch_up = msg_positions_catch_up,
+		.replay = msg_positions_replay,
 		.dirty = on_dirty,
 		.drain = on_drain,
 		.close = on_close,

@@ -4,7 +4,7 @@
  *	  How far a gateway and its clients are in the stream of changes, and
  *	  what they have missed.
  *
- * The hub knows what to ask (realtime/marks.c, stay.c, catchup.c); here it is
+ * The hub knows what to ask (realtime/marks.c, stay.c, catchup.c, replay.c); here it is
  * brought to the executors and back.  Positions are saved in batches, one after
  * the other.  A batch that cannot be written is tried again a few times; if
  * that fails the older positions stand, and clients may get again what they
@@ -48,6 +48,24 @@ msg_positions_catch_up(void *arg, uint64_t ticket,
 {
 	return len <= MSG_CALL_PAYLOAD &&
 		msg_calls_tell(ticket, MSG_CALL_CATCH_UP, profile_id, request, len);
+}
+
+bool
+msg_positions_replay(void *arg, uint64_t ticket, const char *topic,
+					 size_t len, int64_t since, int limit)
+{
+	union
+	{
+		MsgReplay	head;
+		char		bytes[sizeof(MsgReplay) + 256];
+	}			request = {.head = {.since = since,.limit = limit,
+	.topic_len = len}};
+
+	if (len > sizeof(request) - sizeof(MsgReplay))
+		return false;
+	memcpy(request.bytes + sizeof(MsgReplay), topic, len);
+	return msg_calls_tell(ticket, MSG_CALL_REPLAY, NULL, &request,
+						  sizeof(MsgReplay) + len);
 }
 
 int64_t
@@ -113,6 +131,9 @@ msg_positions_answered(hub *h, const MsgCall *call, bool success,
 			return true;
 		case MSG_CALL_SAVE_POSITIONS:
 			batch_answered(h, success);
+			return true;
+		case MSG_CALL_REPLAY:
+			hub_replayed(h, call->ticket, success ? payload : NULL, len);
 			return true;
 		default:
 			return false;

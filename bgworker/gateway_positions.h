@@ -18,6 +18,10 @@ extern bool msg_positions_catch_up(void *arg, uint64_t ticket,
 								   const uint8_t profile_id[16],
 								   const void *request, size_t len);
 
+extern bool msg_positions_replay(void *arg, uint64_t ticket,
+								 const char *topic, size_t len,
+								 int64_t since, int limit);
+
 /* Once a turn: have saved what is due. */
 extern void msg_positions_save(hub *h, int64_t now);
 

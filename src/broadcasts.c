@@ -20,23 +20,35 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xlog.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/uuid.h"
 
 #include "arguments.h"
+#include "broadcasts.h"
 #include "callers.h"
 #include "compat.h"
+#include "live.h"
 #include "log.h"
 #include "openhr_msg.h"
+#include "positions.h"
 #include "spi_plans.h"
 #include "topic.h"
 
 /* A binary frame has one byte for the length of each (realtime:topic). */
 #define MAX_TOPIC_BYTES		(255 - strlen("realtime:"))
 #define MAX_EVENT_BYTES		((Size) 255)
+
+/* So much is told again at most, unless the latest alone is more. */
+#define MAX_REPLAY_BYTES	(1024 * 1024)
 
 static text *word_argument(FunctionCallInfo fcinfo, int argument,
 						   const char *name, Size max_bytes);
@@ -129,4 +141,80 @@ may_speak(const MsgCaller *caller, const text *topic,
 				errdetail("Others than services may broadcast there only when \"openhr_msg.public_channels\" is on."),
 				errhint("Topics of a conversation are a word, a colon and its id."));
 	return false;
+}
+
+/* Whose xid and time are in columns 2 and 3 of the row. */
+static event_header
+replay_stamp(HeapTuple row, TupleDesc desc, XLogRecPtr fence)
+{
+	bool		isnull;
+
+	return (event_header)
+	{
+		.action = EVENT_INSERT,
+		.xid = DatumGetTransactionId(SPI_getbinval(row, desc, 2, &isnull)),
+		.commit_lsn = fence,
+		.commit_time = msg_unix_time(DatumGetTimestampTz(SPI_getbinval(row,
+																	   desc, 3,
+																	   &isnull)))
+	};
+}
+
+static void
+append_broadcast(StringInfo out, Relation table, HeapTuple row, TupleDesc desc,
+				 XLogRecPtr fence)
+{
+	bool		isnull;
+	HeapTupleHeader broadcast =
+		DatumGetHeapTupleHeader(SPI_getbinval(row, desc, 1, &isnull));
+	HeapTupleData tuple = {
+		.t_data = broadcast,
+		.t_len = HeapTupleHeaderGetDatumLength(broadcast)
+	};
+	event_header stamp = replay_stamp(row, desc, fence);
+
+	decode_live_row(out, table, &tuple, &stamp);
+	while (out->len % MAXIMUM_ALIGNOF != 0)
+		appendStringInfoChar(out, '\0');
+}
+
+/*
+ * They come from the index newest first.  What is told is what the gateways
+ * push anyway, so who may hear it is their affair.
+ */
+void
+msg_replay_broadcasts(StringInfo out, const char *topic, Size len,
+					  TimestampTz since, int limit)
+{
+	static MsgPlan plan = MSG_PLAN(
+		"SELECT b, b.xmin, b.created_at FROM openhr_msg.broadcasts b"
+		" WHERE b.topic = $1 AND b.id >= openhr_msg.uuid_v7_floor($2)"
+		" ORDER BY b.id DESC LIMIT $3",
+		TEXTOID, TIMESTAMPTZOID, INT8OID);
+	Datum		values[] = {
+		PointerGetDatum(cstring_to_text_with_len(topic, len)),
+		TimestampTzGetDatum(since),
+		Int64GetDatum(limit)
+	};
+	XLogRecPtr	fence = GetXLogInsertRecPtr();
+	Oid			schema = get_namespace_oid(MSG_SCHEMA, false);
+	Relation	table = table_open(get_relname_relid("broadcasts", schema),
+								   AccessShareLock);
+	int			n = msg_plan_read(&plan, values, NULL);
+	StringInfoData *events = palloc(n * sizeof(StringInfoData));
+	int			size = 0;
+	int			told = 0;
+
+	while (told < n && (told == 0 || size <= MAX_REPLAY_BYTES))
+	{
+		initStringInfo(&events[told]);
+		append_broadcast(&events[told], table, SPI_tuptable->vals[told],
+						 SPI_tuptable->tupdesc, fence);
+		size += events[told++].len;
+	}
+	if (told > 1 && size > MAX_REPLAY_BYTES)
+		told--;
+	while (told-- > 0)
+		appendBinaryStringInfo(out, events[told].data, events[told].len);
+	table_close(table, AccessShareLock);
 }

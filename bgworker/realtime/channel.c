@@ -14,6 +14,9 @@
  * is not waits once more: a client may join a moment after the commit that let
  * it in, and before that has come here.
  *
+ * A join may also ask for broadcasts that were before it (replay.c); it is
+ * answered when they are there.
+ *
  * A client that names itself has been here before, perhaps, and missed
  * something: after its answer it gets that first (catchup.c).
  *
@@ -191,6 +194,7 @@ channel_unsubscribe(channel *ch)
 	channel_take_back(ch, NULL);
 	list_remove(&ch->in_waiting);
 	presence_leave(ch);
+	replay_restart(ch);
 	venue_leave(ch);
 	channel_leave_user(ch);
 }
@@ -341,7 +345,7 @@ channel_settle(channel *ch)
 		conn_cut(ch->conn, HUB_CLOSE_TRY_LATER, "out of memory");
 		return;
 	}
-	if (!channel_is_admitted(ch))
+	if (!channel_is_admitted(ch) || !replay_ready(ch))
 		return;
 	if (for_changes && !channel_subscribe(ch))
 	{
@@ -349,6 +353,7 @@ channel_settle(channel *ch)
 		return;
 	}
 	channel_answer(ch);
+	replay_tell(ch);
 	ch->joined = true;
 	attendance_inform(ch);
 	if (for_changes)
@@ -374,6 +379,7 @@ void
 channel_unseated(channel *ch)
 {
 	presence_leave(ch);
+	replay_restart(ch);
 	attendance_withdraw(ch);
 }
 
@@ -422,9 +428,9 @@ channel_give_up(channel *ch)
 {
 	buf			reason;
 
-	if (ch->venue == NULL)
+	if (ch->venue == NULL || replay_waits(ch))
 	{
-		channel_refuse(ch, NOT_READY);
+		channel_refuse(ch, ch->venue == NULL ? NOT_READY : REPLAY_FAILED);
 		return;
 	}
 	buf_init(&reason);
@@ -522,6 +528,7 @@ void
 channel_drop(channel *ch)
 {
 	channel_unsubscribe(ch);
+	replay_end(ch);
 	channel_clear_bindings(ch);
 	channel_unbear(ch);
 	timer_stop(&ch->timer);

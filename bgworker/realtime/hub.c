@@ -18,6 +18,7 @@ hub_init_maps(hub *h)
 		map_init(&h->seats, 2 * UUID_SIZE, &h->seed) &&
 		map_init(&h->loads, sizeof(uint64_t), &h->seed) &&
 		map_init(&h->catchups, sizeof(uint64_t), &h->seed) &&
+		map_init(&h->replays, sizeof(uint64_t), &h->seed) &&
 		map_init(&h->projections, PROJECTION_KEY_SIZE, &h->seed) &&
 		map_init(&h->venues, 2 * sizeof(uint64_t), &h->seed) &&
 		map_init(&h->attendees, 2 * sizeof(uint64_t), &h->seed) &&
@@ -61,6 +62,7 @@ hub_new(const hub_config *config, const hub_ops *ops, void *arg)
 	list_init(&h->unasked);
 	list_init(&h->lost);
 	list_init(&h->denied);
+	list_init(&h->replaying);
 	list_init(&h->behind);
 	list_init(&h->posts);
 	list_init(&h->outbox);
@@ -114,6 +116,7 @@ hub_free(hub *h)
 	map_free(&h->seats);
 	map_free(&h->loads);
 	map_free(&h->catchups);
+	map_free(&h->replays);
 	map_free(&h->projections);
 	map_free(&h->venues);
 	map_free(&h->attendees);

@@ -10,7 +10,7 @@
  *	 - passes on the pongs that come from them (acks.c),
  *	 - passes on the events out of the WAL, in commit order,
  *	 - answers the hub's questions about the tables (hub_ops.load_user,
- *	   take_mark, catch_up),
+ *	   take_mark, catch_up, replay),
  *	 - has the tables keep what arrived (receipts), and how far clients are
  *	   (positions),
  *	 - takes signals from here to the hubs of all gateways,
@@ -78,6 +78,13 @@ typedef struct hub_ops
 	bool		(*catch_up) (void *arg, uint64_t ticket,
 							 const uint8_t profile_id[16],
 							 const void *request, size_t len);
+
+	/*
+	 * Read the latest broadcasts of a topic (without "realtime:") since a time
+	 * in milliseconds since 1970; answered by hub_replayed().  False: not now.
+	 */
+	bool		(*replay) (void *arg, uint64_t ticket, const char *topic,
+						   size_t len, int64_t since, int limit);
 
 	/* The connection's empty queue got a frame.  A queue may also become
 	 * empty by itself, and dirty again before the shell has looked. */
@@ -222,6 +229,10 @@ extern bool hub_marked(hub *h, uint64_t ticket, const void *mark, size_t len);
 extern bool hub_caught_up(hub *h, uint64_t ticket, const void *data,
 						  size_t len);
 extern void hub_catch_up_failed(hub *h, uint64_t ticket, const char *reason);
+
+/* The answer to replay: events, the oldest first; NULL: there is none. */
+extern void hub_replayed(hub *h, uint64_t ticket, const void *data,
+						 size_t len);
 
 /*
  * Is the stream of events running?  Joins that ask for changes wait while it

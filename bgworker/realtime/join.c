@@ -29,6 +29,7 @@ typedef struct join_options
 	bool		ack;
 	bool		presence;
 	const char *key;			/* of the message, or NULL */
+	const json_t *replay;		/* .. too */
 } join_options;
 
 /* Whom a join speaks for.  False: problem tells. */
@@ -102,6 +103,7 @@ join_read(const message *m, join_options *options)
 	options->self = is_true(json_object_get(broadcast, "self"));
 	options->ack = is_true(json_object_get(broadcast, "ack"));
 	options->presence = is_true(json_object_get(presence, "enabled"));
+	options->replay = json_object_get(broadcast, "replay");
 	options->key = key != NULL && key[0] != '\0' ? key : NULL;
 }
 
@@ -114,7 +116,14 @@ join_is_open(hub_conn *conn, const message *m, const identity *identity,
 			 const join_options *options, buf *problem)
 {
 	const char *bad_key = NULL;
+	const char *bad_replay = replay_problem(options->replay,
+											options->private);
 
+	if (bad_replay != NULL)
+	{
+		buf_text(problem, bad_replay);
+		return false;
+	}
 	if ((options->private || options->presence) &&
 		venue_is_closed(conn->hub, identity, options->private, m->topic,
 						m->topic_len))
@@ -262,10 +271,10 @@ join_make(hub_conn *conn, const message *m, const identity *identity,
 	ch->self = options->self;
 	ch->ack = options->ack;
 	ch->presence = options->presence;
-	if (options->key == NULL)
-		return ch;
-	ch->key = strdup(options->key);
-	if (ch->key != NULL)
+	if (options->key != NULL)
+		ch->key = strdup(options->key);
+	if (replay_want(ch, options->replay) &&
+		(options->key == NULL || ch->key != NULL))
 		return ch;
 	channel_drop(ch);
 	return NULL;

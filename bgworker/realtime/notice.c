@@ -9,6 +9,9 @@
  * that begins behind it.  Nor is it left out under pressure: a reader for whom
  * there is no room is cut, as for a message.
  *
+ * A channel that asked for those before it gets them by replay.c, and then what
+ * came meanwhile.
+ *
  * Nobody sent it over a channel, so it is for the public and the private
  * channels of its topic alike.
  *
@@ -85,7 +88,7 @@ put_topic(buf *b, span topic)
 
 /* False: no memory. */
 static bool
-notice_init(notice *n, const event_header *e, const columns *c)
+notice_init(notice *n, const event_header *e, const columns *c, bool replayed)
 {
 	memset(n, 0, sizeof(*n));
 	n->event = e;
@@ -98,7 +101,7 @@ notice_init(notice *n, const event_header *e, const columns *c)
 	buf_bytes(&n->payload, c->payload.data, c->payload.len);
 	buf_text(&n->payload, ",\"meta\":{\"id\":");
 	buf_bytes(&n->payload, c->id.data, c->id.len);
-	buf_text(&n->payload, "}}");
+	buf_text(&n->payload, replayed ? ",\"replayed\":true}}" : "}}");
 	return buf_ok(&n->topic) && buf_ok(&n->payload);
 }
 
@@ -127,16 +130,42 @@ notice_frame(notice *n, const venue *v, int vsn)
 }
 
 static void
-notice_tell(notice *n, const venue *v)
+notice_tell(notice *n, const venue *v, span id)
 {
 	list_foreach(node, &v->channels)
 	{
 		channel    *ch = list_entry(channel, in_venue, node);
+		frame	   *f;
 
-		if (venue_reaches(ch) &&
-			(ch->user == NULL || !user_knows(ch->user, n->event)))
-			conn_push(ch->conn, notice_frame(n, v, ch->conn->vsn), ch);
+		if ((ch->replay == NULL && !venue_reaches(ch)) || !venue_admits(ch) ||
+			(ch->user != NULL && user_knows(ch->user, n->event)))
+			continue;
+		f = notice_frame(n, v, ch->conn->vsn);
+		if (!replay_takes(ch, n->event, id, f) && venue_reaches(ch))
+			conn_push(ch->conn, f, ch);
 	}
+}
+
+/* One that was before the channel, for it alone.  NULL: no memory. */
+frame *
+notice_replayed(const channel *ch, const event_header *e, span *id)
+{
+	frame	   *f = NULL;
+	columns		c;
+	notice		n;
+
+	memset(id, 0, sizeof(*id));
+	if (!columns_read(&c, e))
+		return NULL;
+	*id = c.id;
+	if (notice_init(&n, e, &c, true))
+		f = message_frame(ch->conn->vsn, ch->join_ref, "null", ch->topic,
+						  ch->topic_len, "broadcast", n.payload.data,
+						  n.payload.len);
+	if (f != NULL && ch->venue->of_room)
+		memcpy(f->room, ch->venue->room_id, UUID_SIZE);
+	notice_free(&n);
+	return f;
 }
 
 /* False: no memory. */
@@ -150,14 +179,14 @@ notice_route(hub *h, const event_header *e)
 	/* Nobody speaks as much as would be too large; see broadcasts.c. */
 	if (!columns_read(&c, e))
 		return true;
-	good = notice_init(&n, e, &c);
+	good = notice_init(&n, e, &c, false);
 	for (int private = 0; good && private <= 1; private++)
 	{
 		const venue *v = venue_find(h, private != 0, n.topic.data,
 									n.topic.len);
 
 		if (v != NULL)
-			notice_tell(&n, v);
+			notice_tell(&n, v, c.id);
 	}
 	notice_free(&n);
 	h->stats.events++;

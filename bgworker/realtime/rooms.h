@@ -243,6 +243,8 @@ typedef struct channel
 	int64_t		session;		/* of its client; 0: nothing is saved */
 	uint64_t	whole_since;	/* its connection's pings by then */
 
+	struct replay *replay;		/* of broadcasts, until it is over; or NULL */
+
 	/* The event being routed; see route.c. */
 	struct channel *next_hit;
 	binding    *hits;
@@ -355,11 +357,13 @@ struct hub
 	list		unasked;		/* users */
 	list		lost;			/* rooms */
 	list		denied;			/* channels whose user may yet be a member */
+	list		replaying;		/* channels whose replay is being read */
 	list		behind;			/* channels that missed who is present */
 	map			users;
 	map			rooms;
 	map			seats;
 	map			loads;
+	map			replays;		/* of which a question is open */
 	map			projections;
 	uint64_t	next_ticket;
 	uint64_t	next_channel;
@@ -616,6 +620,22 @@ extern void post_give_up(hub *h);
 
 /* notice.c */
 extern bool notice_route(hub *h, const event_header *e);
+extern frame *notice_replayed(const channel *ch, const event_header *e,
+							  span *id);
+
+/* replay.c */
+#define REPLAY_FAILED \
+	"UnableToReplayMessages: Realtime was unable to replay messages"
+
+extern const char *replay_problem(const json_t *wanted, bool private);
+extern bool replay_want(channel *ch, const json_t *wanted);
+extern void replay_restart(channel *ch);
+extern void replay_end(channel *ch);
+extern bool replay_ready(channel *ch);
+extern bool replay_waits(const channel *ch);
+extern void replay_tell(channel *ch);
+extern bool replay_takes(channel *ch, const event_header *e, span id,
+						 frame *f);
 
 /* presence.c */
 extern const char *presence_key_problem(const identity *identity,

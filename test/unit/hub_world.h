@@ -87,6 +87,14 @@ typedef struct world
 	uint64_t	mark;			/* ticket of an open question, or 0 */
 	int			nmissed;
 	missed	   *missed;
+	struct
+	{
+		int			asked;
+		uint64_t	ticket;		/* of the last question */
+		int64_t		since;
+		int			limit;
+		char		topic[256];
+	}			replay;
 	int			ndirty;
 	bool		drains;			/* sockets take what they are given */
 	int			nclosed;
@@ -136,6 +144,23 @@ world_catch_up(void *arg, uint64_t ticket, const uint8_t profile_id[16],
 	m->request = malloc(len);
 	memcpy(m->request, request, len);
 	m->len = len;
+	return true;
+}
+
+static inline bool
+world_replay(void *arg, uint64_t ticket, const char *topic, size_t len,
+			 int64_t since, int limit)
+{
+	world	   *w = arg;
+
+	if (w->refuse_loads)
+		return false;
+	w->replay.ticket = ticket;
+	w->replay.asked++;
+	w->replay.since = since;
+	w->replay.limit = limit;
+	snprintf(w->replay.topic, sizeof(w->replay.topic), "%.*s", (int) len,
+			 topic);
 	return true;
 }
 
@@ -211,6 +236,7 @@ world_new_bare_with(posted_op posted)
 		.load_user = world_load_user,
 		.take_mark = world_take_mark,
 		.catch_up = world_catch_up,
+		.replay = world_replay,
 		.dirty = world_dirty,
 		.drain = world_drain,
 		.close = world_close,
@@ -574,16 +600,23 @@ event_participant(event_action action, int room, int user)
 
 /* topic and event are written as they stand in JSON, without quotes. */
 static inline event_header *
-event_broadcast(int room, const char *topic, const char *event,
-				const char *payload)
+event_broadcast_as(int number, int room, const char *topic, const char *event,
+				   const char *payload)
 {
 	char		record[8192];
 
 	snprintf(record, sizeof(record), "{\"id\":\"22222222-0000-7000-8000-"
-			 "000000000001\",\"conversation_id\":null,\"topic\":\"%s\","
+			 "%012d\",\"conversation_id\":null,\"topic\":\"%s\","
 			 "\"event\":\"%s\",\"payload\":%s,\"created_at\":\"now\"}",
-			 topic, event, payload);
+			 number, topic, event, payload);
 	return event_new(EVENT_BROADCASTS, EVENT_INSERT, room, 0, record, NULL);
+}
+
+static inline event_header *
+event_broadcast(int room, const char *topic, const char *event,
+				const char *payload)
+{
+	return event_broadcast_as(1, room, topic, event, payload);
 }
 
 /* From then on, in seconds, a user's tokens are no good. */
