@@ -168,11 +168,11 @@ rendered(route *r, projection *select)
 	return buf_ok(&data->data) ? &data->data : NULL;
 }
 
-/* When the message was sent that is told; 0: it is told of something else. */
+/* When the message was sent that is told; 0: something else is, or late. */
 static int64_t
-sent_at(const hub *h, const event_header *e)
+sent_at(const route *r, const event_header *e)
 {
-	return h->routing && e->table == EVENT_MESSAGES &&
+	return !r->late && e->table == EVENT_MESSAGES &&
 		e->action == EVENT_INSERT ? e->commit_time : 0;
 }
 
@@ -208,7 +208,7 @@ build_frame(route *r, const channel *ch, projection *select,
 	{
 		memcpy(f->room, r->change.event->conversation_id, UUID_SIZE);
 		f->seq = r->change.event->seq;
-		f->committed_at = sent_at(ch->conn->hub, r->change.event);
+		f->committed_at = sent_at(r, r->change.event);
 	}
 	return f;
 }
