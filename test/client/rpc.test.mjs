@@ -58,8 +58,9 @@ test('rpc() tells errors as PostgREST does', async () => {
   const wrong = await clientOf(ana).rpc('mark_read', { conversation_id: 'x' });
   assert.equal(wrong.status, 400);
   assert.equal(wrong.error.code, '22P02');
-  await assert.rejects(clientOf(eve).rpc('list_messages', { conversation_id: room }).throwOnError(),
-    { code: '42501' });
+  await assert.rejects(async () => {
+    await clientOf(eve).rpc('list_messages', { conversation_id: room }).throwOnError();
+  }, { code: '42501' });
 });
 
 test('a service sees all', async () => {
