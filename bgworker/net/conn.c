@@ -89,6 +89,7 @@ conn_free(server_conn *conn)
 
 	disown(conn);
 	exchange_end(conn);
+	exchange_sent(conn);
 	list_remove(&conn->all);
 	list_remove(&conn->due);
 	list_remove(&conn->reading.link);
@@ -532,7 +533,10 @@ conn_flush(server_conn *conn)
 		written = conn_write(conn, last, conn->last_len);
 		free(last);
 		if (!written)
+		{
+			exchange_waits(conn, conn->last_len);
 			return;
+		}
 	}
 	if (!conn->ended)
 		return;
@@ -635,6 +639,7 @@ conn_writable(server_conn *conn)
 		conn->choked = false;
 		list_remove(&conn->writing.link);
 		lws_rx_flow_control(conn->wsi, 1);
+		exchange_sent(conn);
 	}
 	conn_flush(conn);
 }

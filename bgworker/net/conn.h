@@ -84,6 +84,8 @@ struct server_conn
 	bool		whole;			/* nothing of the request is still to come */
 	bool		keep;			/* another request may follow */
 	bool		kept;			/* it may, and has not begun */
+	size_t		unsent;			/* bytes of an answer that the socket did not
+								 * take at once */
 	deflate_terms deflate;
 	ws_decoder	ws;
 };
@@ -99,6 +101,7 @@ struct server
 	size_t		count;			/* connections of every state */
 	size_t		open;			/* those that have an owner */
 	size_t		body_bytes;		/* memory for bodies */
+	size_t		unsent_bytes;	/* and for answers that wait for readers */
 	list		conns;
 	list		due;
 	list		deadlines[DEADLINE_KINDS];
@@ -140,6 +143,8 @@ extern void exchange_begin(server_conn *conn, const http_request *request,
 extern void exchange_input(server_conn *conn, const char *data, size_t len);
 extern void exchange_end(server_conn *conn);
 extern void exchange_next(server_conn *conn);
+extern void exchange_waits(server_conn *conn, size_t len);
+extern void exchange_sent(server_conn *conn);
 
 /* listen.c: open sockets are handed to accepted(), which owns them then. */
 extern struct listeners *listeners_new(server *srv,

@@ -25,6 +25,10 @@
 
 #define MAX_BODY_BYTES	(16 * 1024 * 1024)	/* of all connections */
 
+/* The same for answers whose readers are behind; small ones always go. */
+#define MAX_UNSENT_BYTES	(32 * 1024 * 1024)
+#define SMALL_ANSWER	(64 * 1024)
+
 static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
 static const char *
@@ -158,10 +162,15 @@ exchange_input(server_conn *conn, const char *data, size_t len)
 void
 server_answer(server_conn *conn, const http_response *response)
 {
+	static const http_response too_much = {.status = 503};
 	char		head[HTTP_MAX_RESPONSE_HEAD];
 	bool		keep = conn->keep && conn->whole && conn->exchange != NULL;
-	size_t		len = http_response_head(head, sizeof(head), response, keep);
+	size_t		len;
 
+	if (response->body_len > SMALL_ANSWER &&
+		conn->srv->unsent_bytes > MAX_UNSENT_BYTES)
+		response = &too_much;
+	len = http_response_head(head, sizeof(head), response, keep);
 	conn_count_answer(conn, response->status);
 	if (len == 0)
 		conn_kill(conn);
@@ -196,4 +205,20 @@ exchange_end(server_conn *conn)
 	srv->ops.done(srv->arg, conn->exchange);
 	conn->exchange = NULL;
 	srv->open--;
+}
+
+/* The answer waits in our memory for its reader. */
+void
+exchange_waits(server_conn *conn, size_t len)
+{
+	conn->unsent = len;
+	conn->srv->unsent_bytes += len;
+}
+
+/* It does so no more. */
+void
+exchange_sent(server_conn *conn)
+{
+	conn->srv->unsent_bytes -= conn->unsent;
+	conn->unsent = 0;
 }

@@ -175,6 +175,50 @@ test_keeping(void)
 	close(fd);
 }
 
+/* Answers that nobody reads take memory, but not any amount. */
+static void
+test_unread(void)
+{
+	static char large[1024 * 1024];
+	static const char ask[] = "POST /echo HTTP/1.1\r\n" KEEP
+		LENGTH(1048576) "\r\n";
+	int			fds[MAX_CONNECTIONS - 2];
+	char		head[1024];
+	int			n = sizeof(fds) / sizeof(fds[0]);
+	int			fd;
+
+	memset(large, 'x', sizeof(large));
+	for (int i = 0; i < n; i++)
+	{
+		int			little = 4096;
+
+		/* So that the kernel does not take the answer for the reader. */
+		fds[i] = dial();
+		setsockopt(fds[i], SOL_SOCKET, SO_RCVBUF, &little, sizeof(little));
+		say(fds[i], ask, sizeof(ask) - 1);
+		say(fds[i], large, sizeof(large));
+	}
+
+	/* The last one is answered: so are those before it. */
+	hear_head(fds[n - 1], head, sizeof(head));
+	check(strncmp(head, "HTTP/1.1 503 ", 13) == 0,
+		  "a large answer too many is not given");
+	fd = dial();
+	check(answers_with(fd, "POST /echo HTTP/1.1\r\n" KEEP LENGTH(2)
+					   "\r\nok", "ok"), "a small one is");
+	close(fd);
+	for (int i = 0; i < n; i++)
+		close(fds[i]);
+	usleep(200000);
+	fd = dial();
+	say(fd, ask, sizeof(ask) - 1);
+	say(fd, large, sizeof(large));
+	hear_head(fd, head, sizeof(head));
+	check(strncmp(head, "HTTP/1.1 202 ", 13) == 0,
+		  "and a large one, once there is room");
+	close(fd);
+}
+
 /* The same request, cut at each place. */
 static void
 test_splits(void)
@@ -362,6 +406,7 @@ main(void)
 	start();
 	test_requests();
 	test_keeping();
+	test_unread();
 	test_splits();
 	test_large();
 	test_hoarders();
