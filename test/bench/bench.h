@@ -41,6 +41,7 @@ typedef struct settings
 	bool		broadcast;		/* clients publish, not writers */
 	bool		presence;		/* clients track, and that is all */
 	bool		storm;			/* clients are cut, and come back */
+	bool		restart;		/* .. because the gateway ends */
 	const char *secret;			/* of the tokens */
 	int			clients;
 	int			room_size;
@@ -125,6 +126,7 @@ extern uint64_t storm(storm_result *result);
 /* writers.c */
 extern void writers_fill(const settings *s);
 extern uint64_t writers_burst(const settings *s);
+extern void writers_end_gateway(void);
 extern void writers_start(const settings *s);
 extern uint64_t writers_stop(histogram *commits);
 

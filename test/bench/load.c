@@ -321,6 +321,7 @@ static const struct
 	{"broadcast", "clients publish (--rounds)",.flag = &wanted.broadcast},
 	{"presence", "clients track, and that is all",.flag = &wanted.presence},
 	{"storm", "clients are cut, and come back",.flag = &wanted.storm},
+	{"restart", "... by a gateway that is ended",.flag = &wanted.restart},
 	{"hub", "the port is that of hub.c",.flag = &wanted.hub},
 	{"watch", "NAME=PID: tell what a process uses"}
 };

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * storm.c
- *	  Everybody is cut at once, and comes back.
+ *	  Everybody is cut at once, by the network or because the gateway ends,
+ *	  and comes back.
  *
  * The clients do as supabase-js does: a second after the cut all of them try
  * again, and who has not succeeded does so after two, five and ten seconds
@@ -130,16 +131,19 @@ rest(int64_t until)
 		clients_turn(until);
 }
 
+/* By us, or by the gateway, which is ended. */
 static void
 cut_all(int64_t now)
 {
 	for (int i = 0; i < set->clients; i++)
 	{
-		if (all[i].state != CLIENT_CLOSED)
-			client_drop(&all[i]);
 		all[i].tries = 0;
-		try_later(&all[i], now);
+		all[i].trying = true;	/* what ends is begun anew */
+		if (!set->restart)
+			try_later(&all[i], now);
 	}
+	if (set->restart)
+		writers_end_gateway();
 }
 
 /* Returns how many messages each client should have in the end. */
@@ -163,7 +167,8 @@ storm(storm_result *result)
 	{
 		now = now_ns();
 		complete = attend_all(now);
-		if (result->back == 0 && received.joined == set->clients)
+		if (result->back == 0 && received.joined == set->clients &&
+			received.attempts >= set->clients)
 			result->back = now - cut;
 		clients_turn(now + STEP);
 	} while (complete < set->clients && now - cut < GIVE_UP);

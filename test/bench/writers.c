@@ -111,6 +111,17 @@ writers_fill(const settings *s)
 	PQfinish(conn);
 }
 
+/* The postmaster starts another one. */
+void
+writers_end_gateway(void)
+{
+	PGconn	   *conn = open_session();
+
+	execute(conn, "SELECT pg_terminate_backend(pid) FROM openhr_msg.status() "
+			"WHERE worker = 'gateway'");
+	PQfinish(conn);
+}
+
 /*
  * A batch of messages for SQL
  */
