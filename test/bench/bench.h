@@ -118,6 +118,7 @@ typedef struct storm_result
 {
 	int64_t		back;			/* everybody has joined again */
 	int64_t		complete;		/* and has all messages */
+	int			missing;		/* clients that are not, in the end */
 	uint64_t	lost;
 } storm_result;
 

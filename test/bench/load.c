@@ -227,12 +227,13 @@ run_storm(const settings *s)
 	printf("messages %" PRIu64 "\nback_seconds %.3f\ncomplete_seconds %.3f\n",
 		   sent, (double) result.back / SECOND,
 		   (double) result.complete / SECOND);
+	printf("clients_missing %d\n", result.missing);
 	printf("lost %" PRIu64 "\ngaps %" PRIu64 "\nduplicates %" PRIu64 "\n",
 		   result.lost, received.gaps, received.duplicates);
 	printf("attempts %d\nrefused %d\nclosed %d\n", received.attempts,
 		   received.refused, received.closed);
 	clients_stop();
-	return result.lost == 0 && received.gaps == 0 && received.duplicates == 0;
+	return result.missing == 0 && result.lost == 0 && received.gaps == 0 && received.duplicates == 0;
 }
 
 static bool

@@ -174,6 +174,7 @@ storm(storm_result *result)
 	} while (complete < set->clients && now - cut < GIVE_UP);
 	pthread_join(thread, NULL);
 	result->complete = complete < set->clients ? 0 : now - cut;
+	result->missing = set->clients - complete;
 	for (int i = 0; i < set->clients; i++)
 		result->lost += sent - (all[i].known < sent ? all[i].known : sent);
 	return sent;
