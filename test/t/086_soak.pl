@@ -29,7 +29,7 @@ my $node = GatewayCluster->new('main',
 	'max_connections' => 60,
 	'openhr_msg.max_queue_bytes' => "'64kB'",
 	'restart_after_crash' => 'on')->serve;
-my $soak = Soak->new($node, readers => 8, pause => 0.03);
+my $soak = Soak->new($node, readers => 8, resuming => 4, pause => 0.03);
 my @troubled = (@{ $soak->readers }, $soak->{friend});
 my %happened;
 
