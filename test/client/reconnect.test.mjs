@@ -5,9 +5,11 @@
  * Runs alone: it ends the processes that the others use.
  */
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import net from 'node:net';
 import { test } from 'node:test';
-import { connect, conversation, listen, Listener, one, person, send, sql, url }
+import { setTimeout } from 'node:timers/promises';
+import { as, connect, conversation, listen, Listener, one, person, send, sql, url }
   from './harness.mjs';
 
 const inserts = { event: 'INSERT', table: 'messages' };
@@ -177,4 +179,82 @@ test('a token that was set before the cut holds after it', async t => {
     await all.content(`round ${round}`);
   }
   assert.deepEqual(all.contents(), ['round 1', 'round 2']);
+});
+
+/* Until a pong has told that a message is on the reader's machine. */
+async function arrived(reader, message) {
+  for (let i = 0; i < 100; i++) {
+    const { last_delivered_seq: seq } = await one(`SELECT last_delivered_seq FROM conversation_participants
+      WHERE profile_id = $1 AND conversation_id = $2`, reader, message.conversation_id);
+    if (Number(seq) >= Number(message.seq))
+      return;
+    await setTimeout(100);
+  }
+  assert.fail('no receipt came');
+}
+
+const named = () => ({ realtime: { params: { client_id: randomUUID() } } });
+
+test('a client with a name gets what it missed, before anything new, and once', async t => {
+  const wire = await network(t);
+  const { ana, ben, talk, client } = await scene(t, { base: wire.base, ...named() });
+  const all = await listen(client, `room:${talk}`,
+    { event: '*', table: 'messages', filter: `conversation_id=eq.${talk}` });
+  const first = await send(ben, talk, 'before');
+  await all.content('before');
+  await arrived(ana, first);
+
+  for (let round = 1; round <= 2; round++) {
+    const past = all.statuses.length;
+    wire.cut();
+    await all.status('CHANNEL_ERROR', past);
+    for (let i = 1; i <= 3; i++)
+      await send(ben, talk, `missed ${round}.${i}`);
+    wire.mend();
+    await all.status('SUBSCRIBED', past, 60);
+    const last = await send(ben, talk, `new ${round}`);
+    await all.content(`new ${round}`);
+    await arrived(ana, last);
+  }
+  assert.deepEqual(all.contents(), ['before',
+    'missed 1.1', 'missed 1.2', 'missed 1.3', 'new 1',
+    'missed 2.1', 'missed 2.2', 'missed 2.3', 'new 2']);
+  assert.ok(all.events.every(e => e.eventType === 'INSERT'));
+});
+
+test('edited and deleted while it was away', async t => {
+  const wire = await network(t);
+  const { ana, ben, talk, client } = await scene(t, { base: wire.base, ...named() });
+  const all = await listen(client, 'everything', { event: '*', table: 'messages' });
+  const messages = [];
+  for (const content of ['edited', 'deleted', 'as it was'])
+    messages.push(await send(ben, talk, content));
+  await arrived(ana, messages[2]);
+
+  const past = all.statuses.length;
+  wire.cut();
+  await all.status('CHANNEL_ERROR', past);
+  await as(ben, query => query('SELECT openhr_msg.edit_message($1, $2)', messages[0].id, 'other words'));
+  await as(ben, query => query('SELECT openhr_msg.delete_message($1)', messages[1].id));
+  wire.mend();
+  await all.status('SUBSCRIBED', past, 60);
+  await send(ben, talk, 'the end');
+  await all.content('the end');
+  assert.deepEqual(all.events.slice(3).map(e => [e.eventType, e.new.content, e.new.is_deleted]), [
+    ['UPDATE', 'other words', false], ['UPDATE', '', true], ['INSERT', 'the end', false]]);
+});
+
+test('the gateway is terminated: a client with a name misses nothing', async t => {
+  const { ana, ben, talk, client } = await scene(t, named());
+  const all = await listen(client, `room:${talk}`, inserts);
+  await arrived(ana, await send(ben, talk, 'before'));
+
+  const past = all.statuses.length;
+  await terminate('gateway');
+  await send(ben, talk, 'meanwhile');
+  await all.status('SUBSCRIBED', past, 60);
+  await send(ben, talk, 'after');
+  await all.content('after');
+  assert.deepEqual(all.contents().slice(-2), ['meanwhile', 'after']);
+  assert.ok(all.contents().every(content => ['before', 'meanwhile', 'after'].includes(content)));
 });
