@@ -79,6 +79,9 @@ msg_gateway_measure(const hub_stats *stats, const server *srv)
 	count(MSG_COUNT_SLOW_READERS, stats->slow_readers - seen.slow_readers);
 	count(MSG_COUNT_RECEIPTS, stats->receipts - seen.receipts);
 	count(MSG_COUNT_RECEIPTS_LOST, stats->receipts_lost - seen.receipts_lost);
+	count(MSG_COUNT_CAUGHT_UP, stats->caught_up - seen.caught_up);
+	count(MSG_COUNT_POSITIONS_LOST,
+		  stats->positions_lost - seen.positions_lost);
 	count(MSG_COUNT_FAILED, queue_lost - seen_lost);
 	count(MSG_COUNT_HANDSHAKES, server_handshakes(srv) - seen_handshakes);
 	count_answers(srv);

@@ -51,6 +51,8 @@ typedef enum MsgCounter
 	MSG_COUNT_SLOW_READERS,
 	MSG_COUNT_RECEIPTS,
 	MSG_COUNT_RECEIPTS_LOST,
+	MSG_COUNT_CAUGHT_UP,
+	MSG_COUNT_POSITIONS_LOST,
 	MSG_COUNT_HANDSHAKES,		/* TLS, that succeeded */
 	MSG_COUNT_WAKEUPS,			/* everybody */
 	MSG_COUNT_ANSWERS,			/* gateway: to HTTP requests, 2xx to 5xx */
