@@ -33,6 +33,7 @@ typedef struct client
 	bool		subscribed;		/* counted in received.joined */
 	uint64_t	seq;			/* of this connection's last message */
 	uint64_t	known;			/* the highest of all connections */
+	uint64_t	known_before;	/* and that of those before the cut */
 	uint8_t    *rest;			/* of an incomplete frame */
 	size_t		rest_len;
 	bool		trying;			/* to come back, see storm.c */

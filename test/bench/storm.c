@@ -15,7 +15,6 @@
 #include "clients.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -24,8 +23,6 @@
 #define BEFORE			3		/* seconds, for pings to be answered */
 #define STEP			(10 * SECOND / 1000)
 #define ROUNDS			5		/* after the cut */
-
-static atomic_ulong sent;		/* to each room */
 
 /* Of the rounds two come at once, and the others a second apart. */
 static void *
@@ -36,7 +33,6 @@ send_rounds(void *unused)
 		if (round >= 2)
 			sleep(1);
 		writers_burst(set);
-		sent++;
 	}
 	return unused;
 }
@@ -110,6 +106,13 @@ attend(client *c, int64_t now)
 	}
 }
 
+/* How many messages it has not got of those since the cut. */
+static uint64_t
+missing(const client *c)
+{
+	return c->known_before + ROUNDS - c->known;
+}
+
 /* See to each client; returns how many have all messages. */
 static int
 attend_all(int64_t now)
@@ -119,7 +122,7 @@ attend_all(int64_t now)
 	for (int i = 0; i < set->clients; i++)
 	{
 		attend(&all[i], now);
-		complete += all[i].subscribed && all[i].known == 1 + ROUNDS;
+		complete += all[i].subscribed && missing(&all[i]) == 0;
 	}
 	return complete;
 }
@@ -155,9 +158,13 @@ storm(storm_result *result)
 	int64_t		now;
 	int			complete;
 
+	received.frames = 0;
 	writers_burst(set);
-	sent = 1;
+	if (!clients_read(now_ns() + GIVE_UP, (uint64_t) set->clients))
+		die("the first message has not come to all");
 	rest(now_ns() + BEFORE * SECOND);
+	for (int i = 0; i < set->clients; i++)
+		all[i].known_before = all[i].known;
 	received.closed = 0;
 	cut = now_ns();
 	cut_all(cut);
@@ -176,6 +183,6 @@ storm(storm_result *result)
 	result->complete = complete < set->clients ? 0 : now - cut;
 	result->missing = set->clients - complete;
 	for (int i = 0; i < set->clients; i++)
-		result->lost += sent - (all[i].known < sent ? all[i].known : sent);
-	return sent;
+		result->lost += missing(&all[i]);
+	return 1 + ROUNDS;
 }
