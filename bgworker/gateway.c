@@ -15,7 +15,7 @@
  *
  * The socket server and the hub are libraries to PostgreSQL: an error must
  * not jump over their frames.  What they call back here only moves bytes and
- * pointers; a line for the log is kept until they have returned (note()).
+ * pointers; a line for the log is kept until they have returned (gateway_notes.c).
  * Interrupts are held off while they run.
  *
  * Sockets are opened when there is something to serve: the tables are known
@@ -32,6 +32,7 @@
 #include "gateway_events.h"
 #include "gateway_http.h"
 #include "gateway_metrics.h"
+#include "gateway_notes.h"
 #include "gateway_positions.h"
 #include "gateway_receipts.h"
 #include "gateway_requests.h"
@@ -64,8 +65,7 @@
 #define OTHER_CALLS			8
 #define MAX_LISTEN_RETRY	30000
 
-#define MAX_NOTES			16
-#define NOTE_SIZE			256
+#define ERROR_SIZE			256
 
 static server *srv;
 static hub *rooms;
@@ -83,16 +83,6 @@ static bool live = false;
 static bool sockets_ready = true;	/* the kernel has something for them */
 static uint32 epoch_seen;
 static uint32 extension_seen;
-
-/* Lines for the log, see above. */
-typedef struct Note
-{
-	char		text[NOTE_SIZE];
-	int			times;			/* in a row */
-} Note;
-
-static Note notes[MAX_NOTES];
-static int	nnotes = 0;
 
 static void make_hub(void);
 static void make_server(void);
@@ -114,8 +104,6 @@ static void report(void);
 static long time_left(void);
 static void wait_for_work(bool at_once);
 
-static void note(void *arg, const char *line);
-static void write_notes(void);
 static void *on_request(void *arg, server_conn *conn,
 						const http_request *request,
 						server_refusal *refusal);
@@ -166,7 +154,7 @@ msg_gateway_main(Datum arg)
 		msg_receipts_tell(rooms, unix_time());
 		msg_positions_save(rooms, unix_time());
 		msg_calls_dispatch();
-		write_notes();
+		msg_notes_write();
 		msg_refusals_report(now, false);
 		report();
 		wait_for_work(more);
@@ -216,7 +204,7 @@ make_hub(void)
 		.dirty = on_dirty,
 		.drain = on_drain,
 		.close = on_close,
-		.log = note,
+		.log = msg_note,
 		.posted = msg_http_posted,
 	};
 	hub_config	config = {0};
@@ -246,7 +234,7 @@ make_server(void)
 		.fill = on_fill,
 		.closed = on_closed,
 		.refused = on_refused,
-		.log = note,
+		.log = msg_note,
 	};
 	server_config config = {
 		.addresses = msg_listen_addresses,
@@ -256,7 +244,7 @@ make_server(void)
 		.other_files = max_files_per_process,
 		.max_message = msg_max_message_bytes,
 	};
-	char		error[NOTE_SIZE];
+	char		error[ERROR_SIZE];
 
 	srv = server_new(&config, &ops, NULL, error, sizeof(error));
 	if (srv == NULL)
@@ -387,14 +375,14 @@ recover(void)
 	hub_set_live(rooms, false);
 	msg_events_forget();
 	hub_recover(rooms);
-	note(NULL, "events were missed, reading the tables instead");
+	msg_note(NULL, "events were missed, reading the tables instead");
 }
 
 static void
 start_listening(void)
 {
 	static int	retry = 0;
-	char		error[NOTE_SIZE];
+	char		error[ERROR_SIZE];
 	int			err = server_listen(srv, error, sizeof(error));
 
 	if (err == 0)
@@ -437,7 +425,7 @@ on_answer(const MsgCall *call, bool success, const void *payload, Size len)
 	if (call->kind == MSG_CALL_RECEIPTS)
 	{
 		if (!success)
-			note(NULL, "receipts could not be written");
+			msg_note(NULL, "receipts could not be written");
 		msg_receipts_told(rooms, success, payload, len, unix_time());
 		return;
 	}
@@ -582,33 +570,6 @@ wait_for_work(bool at_once)
 /*
  * Called back by the socket server and by the hub: no error may be raised.
  */
-
-static void
-note(void *arg, const char *line)
-{
-	Note	   *last = nnotes > 0 ? &notes[nnotes - 1] : NULL;
-
-	/* When there are too many, the last one stands for the rest. */
-	if (last && (nnotes == MAX_NOTES || strcmp(last->text, line) == 0))
-	{
-		last->times++;
-		return;
-	}
-	strlcpy(notes[nnotes].text, line, NOTE_SIZE);
-	notes[nnotes++].times = 1;
-}
-
-static void
-write_notes(void)
-{
-	for (int i = 0; i < nnotes; i++)
-		ereport(LOG,
-				errmsg("openhr_msg gateway %d: %s",
-					   msg_worker->gateway, notes[i].text),
-				notes[i].times > 1 ?
-				errdetail("This happened %d times.", notes[i].times) : 0);
-	nnotes = 0;
-}
 
 static void *
 on_request(void *arg, server_conn *conn, const http_request *request,

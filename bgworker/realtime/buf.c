@@ -75,6 +75,16 @@ buf_bytes(buf *b, const char *data, size_t len)
 }
 
 void
+buf_part(buf *b, const void *data, size_t len)
+{
+	static const char zeroes[8] = {0};
+
+	if (len > 0)
+		buf_bytes(b, data, len);
+	buf_bytes(b, zeroes, -len % 8);
+}
+
+void
 buf_text(buf *b, const char *text)
 {
 	buf_bytes(b, text, strlen(text));

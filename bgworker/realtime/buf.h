@@ -35,6 +35,9 @@ extern void buf_number(buf *b, uint32_t n);
 extern void buf_printf(buf *b, const char *format,...)
 			__attribute__((format(printf, 2, 3)));
 
+/* Bytes, and zeroes up to a multiple of 8. */
+extern void buf_part(buf *b, const void *data, size_t len);
+
 /* A JSON string, with its quotes; text must be valid UTF-8. */
 extern void buf_json(buf *b, const char *text, size_t len);
 

@@ -28,61 +28,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "rooms.h"
+#include "catchup.h"
 
 #define CATCHUPS_MAX	16		/* at a time */
 #define ROUNDS_MAX		20		/* then there is no end to it */
 #define TRIES_MAX		3
 #define PATIENCE		60		/* seconds for a reader who takes nothing */
-
-/* An event of the stream that is held back: its head, and its frame. */
-typedef struct held
-{
-	event_header event;
-	frame	   *frame;
-} held;
-
-typedef enum catchup_state
-{
-	CATCHUP_UNREADY,			/* its user is being read */
-	CATCHUP_IN_LINE,			/* in hub.in_line */
-	CATCHUP_ASKED,				/* in hub.asked */
-	CATCHUP_TELLING				/* in hub.telling: a reply is being sent */
-} catchup_state;
-
-typedef struct catchup
-{
-	map_entry	entry;			/* hub.catchups, while asked */
-	uint64_t	ticket;
-	list_node	link;			/* in the list of its state */
-	channel    *channel;
-	catchup_state state;
-	bool		resume;			/* from what was saved for the client */
-	bool		overrun;		/* events were dropped that were held back */
-	int			rounds;
-	int			tries;
-	int64_t		not_before;		/* seconds; after a failure */
-	uint64_t	needs;			/* partings that must have been saved */
-
-	/* The round: where it begins, and, after its first piece, the rest. */
-	mark	   *from;			/* NULL with resume */
-	mark	   *until;
-	char	   *cursor;
-	uint32_t	cursor_len;
-
-	/* The piece that is being told. */
-	char	   *reply;
-	size_t		reply_len;
-	size_t		told;			/* bytes of it */
-	uint32_t	nevents;		/* of it, that are left */
-	bool		more;			/* there is another piece */
-	int64_t		moved;			/* seconds: when the reader last took something */
-
-	held	   *held;
-	uint32_t	nheld;
-	uint32_t	held_size;
-	size_t		held_bytes;
-} catchup;
 
 static void catchup_go_on(catchup *c);
 
@@ -113,16 +64,6 @@ drop_reply(catchup *c)
 {
 	free(c->reply);
 	c->reply = NULL;
-}
-
-static void
-forget_round(catchup *c)
-{
-	mark_unref(c->until);
-	c->until = NULL;
-	free(c->cursor);
-	c->cursor = NULL;
-	c->cursor_len = 0;
 }
 
 /* Out of the list of its state, into another. */
@@ -162,7 +103,7 @@ catchup_free(catchup *c)
 	set_state(c, CATCHUP_UNREADY);
 	drop_held(c);
 	drop_reply(c);
-	forget_round(c);
+	catchup_forget_round(c);
 	mark_unref(c->from);
 	free(c);
 	ch->catchup = NULL;
@@ -240,74 +181,6 @@ catchup_user_loaded(user *u)
  * ----------
  */
 
-/* Which tables, and which conversation, do the bindings ask for? */
-static void
-request_scope(const channel *ch, MsgCatchUp *head)
-{
-	bool		pinned = true;
-
-	for (int i = 0; i < ch->nbindings; i++)
-	{
-		const binding *b = &ch->bindings[i];
-
-		head->tables |= b->tables;
-		pinned = pinned && b->pinned &&
-			memcmp(b->room_id, ch->bindings[0].room_id, UUID_SIZE) == 0;
-	}
-	head->pinned = pinned;
-	if (pinned)
-		memcpy(head->conversation_id, ch->bindings[0].room_id, UUID_SIZE);
-}
-
-static void
-put_part(buf *b, const void *data, size_t len)
-{
-	static const char zeroes[8] = {0};
-
-	if (len > 0)
-		buf_bytes(b, data, len);
-	buf_bytes(b, zeroes, -len % 8);
-}
-
-static void
-put_mark(buf *b, const mark *m)
-{
-	put_part(b, &m->fence, sizeof(m->fence));
-	put_part(b, m->position, event_position_size(m->position));
-}
-
-static void
-put_request(buf *b, const catchup *c)
-{
-	const channel *ch = c->channel;
-	const stay *s = ch->conn->stay;
-	bool		resume = c->resume && c->from == NULL;
-	MsgCatchUp	head = {
-		.resume = resume,
-		.client_id_len = resume ? s->client_id_len : 0,
-		.topic_len = resume ? (uint32_t) ch->topic_len : 0,
-		.cursor_len = c->cursor_len,
-	};
-
-	request_scope(ch, &head);
-	if (c->from != NULL)
-		head.from_len = (uint32_t) event_position_size(c->from->position);
-	if (c->until != NULL)
-		head.until_len = (uint32_t) (sizeof(c->until->fence) +
-									 event_position_size(c->until->position));
-	put_part(b, &head, sizeof(head));
-	if (resume)
-	{
-		put_part(b, s->client_id, s->client_id_len);
-		put_part(b, ch->topic, ch->topic_len);
-	}
-	if (c->from != NULL)
-		put_part(b, c->from->position, head.from_len);
-	if (c->until != NULL)
-		put_mark(b, c->until);
-	put_part(b, c->cursor, c->cursor_len);
-}
-
 /* False: not now. */
 static bool
 ask(catchup *c)
@@ -317,7 +190,7 @@ ask(catchup *c)
 	buf			request;
 
 	buf_init(&request);
-	put_request(&request, c);
+	catchup_put_request(&request, c);
 	asked = buf_ok(&request) &&
 		h->ops.catch_up(h->arg, h->next_ticket + 1, c->channel->user->id,
 						request.data, request.len);
@@ -436,87 +309,6 @@ catchup_take_back(channel *ch, const uint8_t *room_id, int64_t seq)
  * ----------
  */
 
-/* The reply's parts, each at a multiple of 8. */
-static const void *
-take_part(catchup *c, size_t len)
-{
-	const char *part = c->reply + c->told;
-
-	if (len > c->reply_len - c->told)
-		return NULL;
-	c->told += len + -len % 8;
-	if (c->told > c->reply_len)
-		c->told = c->reply_len;
-	return part;
-}
-
-static mark *
-read_mark(const event_mark *m, size_t len)
-{
-	size_t		head = offsetof(event_mark, position);
-
-	if (m == NULL || len < sizeof(*m) ||
-		!position_valid(&m->position, len - head))
-		return NULL;
-	return mark_new(0, m->fence, &m->position, NULL, 0);
-}
-
-/* False: the reply is malformed, or there is no memory. */
-static bool
-read_head(catchup *c)
-{
-	const MsgCaughtUp *head;
-	const void *until;
-	const event_position *from;
-	const void *cursor;
-
-	c->told = 0;
-	head = take_part(c, sizeof(*head));
-	if (head == NULL)
-		return false;
-	until = take_part(c, head->until_len);
-	from = take_part(c, head->from_len);
-	cursor = take_part(c, head->cursor_len);
-	if (until == NULL || from == NULL || cursor == NULL)
-		return false;
-
-	forget_round(c);
-	c->until = read_mark(until, head->until_len);
-	if (c->until == NULL)
-		return false;
-	if (c->from == NULL && head->from_len > 0)
-	{
-		if (!position_valid(from, head->from_len))
-			return false;
-		c->from = mark_new(0, 0, from, NULL, 0);
-	}
-	c->cursor = malloc(head->cursor_len + 1);
-	if (c->cursor == NULL || (c->from == NULL && head->more))
-		return false;
-	memcpy(c->cursor, cursor, head->cursor_len);
-	c->cursor_len = head->cursor_len;
-	if (head->session != 0)
-		c->channel->session = head->session;
-	c->nevents = head->nevents;
-	c->more = head->more;
-	return true;
-}
-
-/* The next event, or NULL when it is none. */
-static const event_header *
-next_event(catchup *c)
-{
-	const event_header *e = (const void *) (c->reply + c->told);
-
-	if (c->reply_len - c->told < sizeof(*e) ||
-		e->size > c->reply_len - c->told || !hub_event_valid(e, e->size) ||
-		e->table >= EVENT_TABLES)
-		return NULL;
-	take_part(c, e->size);
-	c->nevents--;
-	return e;
-}
-
 /* Does the reader take more now? */
 static bool
 has_room(hub_conn *conn)
@@ -564,7 +356,7 @@ tell(catchup *c)
 		if (!has_room(ch->conn))
 			return false;
 		c->moved = h->now;
-		e = next_event(c);
+		e = catchup_next_event(c);
 		if (e == NULL)
 		{
 			give_up(c, "malformed answer");
@@ -616,7 +408,7 @@ another_round(catchup *c)
 	mark_unref(c->from);
 	c->from = c->until;
 	c->until = NULL;
-	forget_round(c);
+	catchup_forget_round(c);
 	c->overrun = false;
 	set_state(c, c->channel->user->state == USER_LOADED ?
 			  CATCHUP_IN_LINE : CATCHUP_UNREADY);
@@ -662,7 +454,7 @@ hub_caught_up(hub *h, uint64_t ticket, const void *data, size_t len)
 	else
 	{
 		memcpy(c->reply, data, len);
-		valid = read_head(c);
+		valid = catchup_read_reply(c);
 		set_state(c, CATCHUP_TELLING);
 		if (valid)
 			catchup_go_on(c);

@@ -208,15 +208,6 @@ stay_position(const channel *ch)
 }
 
 static void
-put_part(buf *b, const void *data, size_t len)
-{
-	static const char zeroes[8] = {0};
-
-	buf_bytes(b, data, len);
-	buf_bytes(b, zeroes, -len % 8);
-}
-
-static void
 put_record(buf *b, const channel *ch, const event_position *p)
 {
 	const stay *s = ch->conn->stay;
@@ -228,10 +219,10 @@ put_record(buf *b, const channel *ch, const event_position *p)
 	};
 
 	memcpy(head.profile_id, ch->identity.profile_id, UUID_SIZE);
-	put_part(b, &head, sizeof(head));
-	put_part(b, s->client_id, s->client_id_len);
-	put_part(b, ch->topic, ch->topic_len);
-	put_part(b, p, event_position_size(p));
+	buf_part(b, &head, sizeof(head));
+	buf_part(b, s->client_id, s->client_id_len);
+	buf_part(b, ch->topic, ch->topic_len);
+	buf_part(b, p, event_position_size(p));
 }
 
 /* False: nothing was left behind. */
