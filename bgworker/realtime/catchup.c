@@ -456,6 +456,8 @@ hub_caught_up(hub *h, uint64_t ticket, const void *data, size_t len)
 		memcpy(c->reply, data, len);
 		valid = catchup_read_reply(c);
 		set_state(c, CATCHUP_TELLING);
+		if (valid && !c->channel->joined)
+			channel_resumed(c->channel);
 		if (valid)
 			catchup_go_on(c);
 		else

@@ -18,7 +18,9 @@
  * answered when they are there.
  *
  * A client that names itself has been here before, perhaps, and missed
- * something: after its answer it gets that first (catchup.c).
+ * something: right behind its answer it gets that first (catchup.c).  The
+ * answer waits until it is known, and kept, from where that is: whoever has
+ * one can rely on missing nothing.
  *
  * A token may be replaced at any time.  One of the same person changes nothing
  * else, and neither does one that gives the same person more power: what the
@@ -306,18 +308,37 @@ channel_caught_up(channel *ch)
 	channel_system(ch, "postgres_changes", "ok", "Subscribed to PostgreSQL");
 }
 
-/* Changes come from now on, or from where the client has been before. */
 static void
-channel_begin(channel *ch)
+channel_enter(channel *ch)
 {
-	if (ch->conn->stay == NULL || ch->identity.kind != IDENTITY_USER)
-	{
-		channel_caught_up(ch);
-		return;
-	}
+	channel_answer(ch);
+	replay_tell(ch);
+	ch->joined = true;
+	attendance_inform(ch);
+}
+
+/* The client has been here before, perhaps, and goes on from there. */
+static bool
+channel_resumes(const channel *ch)
+{
+	return ch->nbindings > 0 && ch->conn->stay != NULL &&
+		ch->identity.kind == IDENTITY_USER;
+}
+
+static void
+channel_resume(channel *ch)
+{
 	stay_supersede(ch);
 	if (!catchup_begin(ch, NULL))
 		conn_cut(ch->conn, HUB_CLOSE_TRY_LATER, "out of memory");
+}
+
+/* It is known from where, and from now on nothing will be missed. */
+void
+channel_resumed(channel *ch)
+{
+	channel_enter(ch);
+	channel_watch_token(ch);
 }
 
 /* Go on with a channel as far as it can go now; it stays, in any case. */
@@ -352,12 +373,14 @@ channel_settle(channel *ch)
 		conn_cut(ch->conn, HUB_CLOSE_TRY_LATER, "out of memory");
 		return;
 	}
-	channel_answer(ch);
-	replay_tell(ch);
-	ch->joined = true;
-	attendance_inform(ch);
+	if (channel_resumes(ch))
+	{
+		channel_resume(ch);
+		return;
+	}
+	channel_enter(ch);
 	if (for_changes)
-		channel_begin(ch);
+		channel_caught_up(ch);
 	channel_watch_token(ch);
 }
 
@@ -428,9 +451,9 @@ channel_give_up(channel *ch)
 {
 	buf			reason;
 
-	if (ch->venue == NULL || replay_waits(ch))
+	if (ch->venue == NULL || ch->catchup != NULL || replay_waits(ch))
 	{
-		channel_refuse(ch, ch->venue == NULL ? NOT_READY : REPLAY_FAILED);
+		channel_refuse(ch, replay_waits(ch) ? REPLAY_FAILED : NOT_READY);
 		return;
 	}
 	buf_init(&reason);
@@ -445,7 +468,7 @@ channel_fire(timer *t, int64_t now_s)
 {
 	channel    *ch = list_entry(channel, timer, t);
 
-	if (!list_is_empty(&ch->in_waiting))
+	if (!ch->joined)
 		channel_give_up(ch);
 	else if (identity_expired(&ch->identity, now_s))
 		channel_end_for_token(ch, TOKEN_EXPIRED, now_s - ch->identity.exp);
@@ -578,7 +601,7 @@ channel_renew(channel *ch, const identity *identity)
 {
 	ch->identity = *identity;
 	ch->expiry_told = false;
-	if (!list_is_empty(&ch->in_waiting))
+	if (!ch->joined)
 		return;
 	if (ch->live && ch->catchup == NULL)
 		channel_caught_up(ch);

@@ -527,6 +527,7 @@ extern frame *channel_close_frame(const channel *ch);
 extern void channel_system(channel *ch, const char *extension,
 						   const char *status, const char *text);
 extern void channel_settle(channel *ch);
+extern void channel_resumed(channel *ch);
 extern void channel_caught_up(channel *ch);
 extern void channel_refuse(channel *ch, const char *reason);
 extern void channel_revoke(channel *ch);
