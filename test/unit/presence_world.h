@@ -72,7 +72,7 @@ new_world(void)
 static inline void
 say(world *w, hub_conn *c, const char *payload, const char *answer)
 {
-	char		text[8192];
+	char		text[16384];
 	const char *got;
 
 	snprintf(text, sizeof(text), "[\"1\",\"7\",\"" TOPIC "\",\"presence\",%s]",
