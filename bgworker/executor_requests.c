@@ -28,6 +28,10 @@
  * after some requests.  A server that wants more than its own disk, a
  * synchronous standby, is obeyed each time.
  *
+ * What only reads, or says again what was done before, may rest on a commit of
+ * others that is not on the disk yet.  It waits for that in the same way: nobody
+ * is told what a crash might take back.
+ *
  * Cancelling
  * ----------
  * When nobody waits for a request any more, the gateway writes its ticket into
@@ -45,7 +49,11 @@
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "commands/async.h"
+#include "commands/prepare.h"
+#include "commands/sequence.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "funcapi.h"
@@ -53,11 +61,13 @@
 #include "pgstat.h"
 #include "replication/syncrep.h"
 #include "storage/latch.h"
+#include "storage/lock.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/portal.h"
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
 #include "utils/typcache.h"
@@ -98,6 +108,9 @@ static void read_request(const void *payload, Request *r);
 static void run_request(Request *r);
 static void speak_for(const Request *r);
 static void choose_durability(const Request *r);
+static void note_durability(Request *r);
+static void call_function_confined(Request *r);
+static void leave_nothing(void);
 static void call_function(Request *r);
 static void execute(Request *r, const MsgFunction *f, SPIPlanPtr plan,
 					Datum *values, const char *nulls);
@@ -226,15 +239,13 @@ run_request(Request *r)
 		if (SPI_connect() != SPI_OK_CONNECT)
 			elog(ERROR, "SPI_connect failed");
 
-		call_function(r);
+		call_function_confined(r);
 
 		SPI_finish();
 		PopActiveSnapshot();
 		disable_timeout(STATEMENT_TIMEOUT, false);
 		CommitTransactionCommand();
-		if (r->head.others_wait)
-			r->result.lsn = XactLastCommitEnd;
-		unflushed = Max(unflushed, r->result.lsn);
+		note_durability(r);
 	}
 	PG_CATCH();
 	{
@@ -252,7 +263,25 @@ run_request(Request *r)
 	pqsignal(SIGINT, SIG_IGN);
 	SetLatch(MyLatch);
 	ResetAllOptions();
+	leave_nothing();
 	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+/*
+ * What functions of others may have left in the session, as DISCARD ALL has it,
+ * but for our plans.  An error here ends the process.
+ */
+static void
+leave_nothing(void)
+{
+	StartTransactionCommand();
+	PortalHashTableDeleteAll();
+	DropAllPreparedStatements();
+	Async_UnlistenAll();
+	LockReleaseAll(USER_LOCKMETHOD, true);
+	ResetTempTableNamespace();
+	ResetSequenceCaches();
+	CommitTransactionCommand();
 }
 
 static void
@@ -292,6 +321,41 @@ choose_durability(const Request *r)
 		set_local("synchronous_commit", "off");
 }
 
+/* In microseconds the commit that was seen has noted itself; see wakeup.c. */
+static void
+note_durability(Request *r)
+{
+	XLogRecPtr	lsn = XactLastCommitEnd;
+
+	if (XLogRecPtrIsInvalid(lsn))
+		lsn = pg_atomic_read_u64(&msg_shared->flush_target);
+	if (lsn > GetFlushRecPtr(NULL))
+	{
+		r->result.lsn = lsn;
+		unflushed = Max(unflushed, lsn);
+	}
+}
+
+/*
+ * With the call, its arguments, and what is put off until the commit (triggers,
+ * held cursors), the role cannot be changed.  An error's clean-up restores the
+ * context, too.
+ */
+static void
+call_function_confined(Request *r)
+{
+	Oid			user;
+	int			security;
+
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(user, security | SECURITY_LOCAL_USERID_CHANGE);
+	call_function(r);
+	do
+		AfterTriggerFireDeferred();
+	while (PreCommit_Portals(false));
+	SetUserIdAndSecContext(user, security);
+}
+
 static void
 call_function(Request *r)
 {
@@ -314,26 +378,15 @@ call_function(Request *r)
 	execute(r, f, plan, values, nulls);
 }
 
-/*
- * With the call, and what it has put off until the commit, the role cannot be
- * changed.  An error's clean-up restores the context, too.
- */
 static void
 execute(Request *r, const MsgFunction *f, SPIPlanPtr plan, Datum *values,
 		const char *nulls)
 {
-	Oid			user;
-	int			security;
-	int			result;
+	int			result = SPI_execute_plan(plan, values, nulls, !f->writes, 0);
 
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(user, security | SECURITY_LOCAL_USERID_CHANGE);
-	result = SPI_execute_plan(plan, values, nulls, !f->writes, 0);
 	if (result != SPI_OK_SELECT)
 		elog(ERROR, "query failed: %s", SPI_result_code_string(result));
 	take_rows(r, f);
-	AfterTriggerFireDeferred();
-	SetUserIdAndSecContext(user, security);
 }
 
 /* In PostgREST's words. */

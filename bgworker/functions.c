@@ -15,7 +15,9 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -25,11 +27,13 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/catcache.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
@@ -41,9 +45,12 @@
 
 static MemoryContext context;	/* of all that is kept */
 static List *functions = NIL;
+static List *names = NIL;		/* of all functions of the schema */
 static bool stale = false;
 
 static void on_change(Datum arg, int cacheid, uint32 hashvalue);
+static bool is_known(const char *name);
+static void list_names(void);
 static MsgFunction *look_up(const char *name);
 static bool is_for_clients(HeapTuple tuple);
 static MsgFunction *describe(HeapTuple tuple);
@@ -82,6 +89,7 @@ msg_functions_forget(void)
 			SPI_freeplan(((MsgFunctionPlan *) lfirst(plan))->plan);
 	}
 	functions = NIL;
+	names = NIL;
 	MemoryContextReset(context);
 	stale = false;
 }
@@ -100,7 +108,47 @@ msg_functions_find(const char *name)
 		if (strcmp(f->name, name) == 0)
 			return f;
 	}
-	return strlen(name) < NAMEDATALEN ? look_up(name) : NULL;
+	return is_known(name) ? look_up(name) : NULL;
+}
+
+/*
+ * Is there a function of this name?  The server's caches remember names that
+ * are not there, too, and clients could make up any number of those.
+ */
+static bool
+is_known(const char *name)
+{
+	ListCell   *lc;
+
+	if (names == NIL)
+		list_names();
+	foreach(lc, names)
+		if (strcmp(lfirst(lc), name) == 0)
+			return true;
+	return false;
+}
+
+static void
+list_names(void)
+{
+	Relation	rel = table_open(ProcedureRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_proc_pronamespace, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(get_namespace_oid(MSG_SCHEMA, true)));
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+		Form_pg_proc proc = (Form_pg_proc) GETSTRUCT(tuple);
+
+		names = lappend(names, pstrdup(NameStr(proc->proname)));
+		MemoryContextSwitchTo(old);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
 }
 
 /* Of several functions of a name, which we do not have, the first one. */

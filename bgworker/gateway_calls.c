@@ -143,6 +143,10 @@ msg_calls_init(int max_calls, MsgAnswered callback)
 
 		executors[i].slot = &msg_shared->slots[slot];
 		dlist_init(&executors[i].calls);
+
+		/* Tickets begin anew with us. */
+		for (int j = 0; j < MSG_REQUESTS_AHEAD; j++)
+			pg_atomic_write_u64(&executors[i].slot->cancelled[j], 0);
 	}
 	answered = callback;
 }

@@ -28,6 +28,7 @@
 #include "lib/ilist.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
+#include "utils/uuid.h"
 
 #include "gateway_calls.h"
 
@@ -123,6 +124,20 @@ write_letter(const rest_call *call, size_t *len)
 	return letter;
 }
 
+/*
+ * Whose share of the line a call takes: all who have no profile share one, but
+ * for services, which may take as much as they like.
+ */
+static const uint8 *
+payer(const token_claims *claims)
+{
+	static const uint8 nobody[UUID_LEN] = {0};
+
+	if (claims->has_profile)
+		return claims->profile_id;
+	return strcmp(claims->role, "service_role") == 0 ? NULL : nobody;
+}
+
 bool
 msg_requests_call(rest_exchange *x, const rest_call *call)
 {
@@ -137,8 +152,7 @@ msg_requests_call(rest_exchange *x, const rest_call *call)
 		return false;
 	r = dlist_head_element(Request, node, &spare);
 	r->number++;
-	if (!msg_calls_request(ticket_of(r), call->claims->has_profile ?
-						   call->claims->profile_id : NULL, letter, len))
+	if (!msg_calls_request(ticket_of(r), payer(call->claims), letter, len))
 	{
 		free(letter);
 		return false;

@@ -302,7 +302,7 @@ msg_settle_session(void)
 {
 	static const char *const fixed[][2] = {
 		{"role", "none"},
-		{"search_path", "pg_catalog"},
+		{"search_path", "pg_catalog, pg_temp"},
 		{"default_transaction_isolation", "read committed"},
 		{"default_transaction_read_only", "off"},
 		{"default_transaction_deferrable", "off"},

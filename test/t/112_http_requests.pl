@@ -90,7 +90,13 @@ foreach my $case (
 	[ 'everything reset', 'RESET ALL', 200 ],
 	[ 'a savepoint', 'DO $do$BEGIN PERFORM 1/0; EXCEPTION WHEN OTHERS THEN NULL; END$do$', 200 ],
 	[ 'a commit', 'COMMIT', 400 ],
+	[ 'a held cursor', "DECLARE c CURSOR WITH HOLD FOR SELECT set_config('role', 'none', true)", 403 ],
 	[ 'a table', 'CREATE TEMP TABLE t (a int)', 200 ],
+	[ 'the table again, which did not stay', 'CREATE TEMP TABLE t (a int)', 200 ],
+	[ 'a catalog of its own', 'CREATE TEMP VIEW pg_extension AS SELECT 1/0 AS extname', 200 ],
+	[ 'a statement', 'PREPARE p AS SELECT 1', 200 ],
+	[ 'the statement again', 'PREPARE p AS SELECT 1', 200 ],
+	[ 'a lock', 'SELECT pg_advisory_lock(1)', 200 ],
 	[ 'its own end', 'SELECT pg_terminate_backend(pg_backend_pid())', 403 ],
 	[ 'its own cancel', 'SELECT pg_cancel_backend(pg_backend_pid())', 403 ])
 {
@@ -104,6 +110,8 @@ foreach my $case (
 			"... and then $next is who that is");
 	}
 }
+is($node->value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), 0,
+	'no lock is left');
 is($http->rpc($ana, 'whoami')->{json}{readonly}, 'on',
 	'what only reads, may only read');
 is($http->rpc($ana, 'try_hard', { what => "SELECT openhr_msg.authenticate('x')" })
