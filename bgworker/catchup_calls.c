@@ -169,6 +169,7 @@ resume(const MsgPositionKey *key, MsgWanted *wanted, int64 *session)
 	{
 		const event_position *position = msg_resume_position(key, session);
 
+		wanted->until = NULL;
 		if (position)
 			return position;
 		wanted->until = msg_take_mark();

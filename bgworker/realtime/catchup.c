@@ -176,25 +176,40 @@ catchup_user_loaded(user *u)
 	catchup_ask(u->hub);
 }
 
+static void
+give_up(catchup *c, const char *reason)
+{
+	conn_cut(c->channel->conn, HUB_CLOSE_TRY_LATER, reason);
+	drop_reply(c);
+	set_state(c, CATCHUP_UNREADY);
+}
+
 /* ----------
  * Asking
  * ----------
  */
 
-/* False: not now. */
+/* False: not now.  A question that can never be asked ends the connection. */
 static bool
 ask(catchup *c)
 {
 	hub		   *h = c->channel->conn->hub;
+	bool		possible;
 	bool		asked;
 	buf			request;
 
 	buf_init(&request);
 	catchup_put_request(&request, c);
-	asked = buf_ok(&request) &&
+	possible = buf_ok(&request) && request.len <= MSG_CALL_PAYLOAD;
+	asked = possible &&
 		h->ops.catch_up(h->arg, h->next_ticket + 1, c->channel->user->id,
 						request.data, request.len);
 	buf_free(&request);
+	if (!possible)
+	{
+		give_up(c, "changes could not be read");
+		return true;
+	}
 	if (!asked)
 		return false;
 	c->ticket = ++h->next_ticket;
@@ -291,6 +306,8 @@ catchup_take_back(channel *ch, const uint8_t *room_id, int64_t seq)
 
 	if (c == NULL)
 		return;
+	if (seq != 0 && c->reply != NULL)
+		catchup_strike_message(c, room_id, seq);
 	for (uint32_t i = 0; i < c->nheld; i++)
 	{
 		held	   *item = &c->held[i];
@@ -332,14 +349,6 @@ may_tell(const channel *ch, const event_header *e)
 
 	return (s != NULL && s->member) ||
 		(e->action == EVENT_DELETE && e->table != EVENT_MESSAGES);
-}
-
-static void
-give_up(catchup *c, const char *reason)
-{
-	conn_cut(c->channel->conn, HUB_CLOSE_TRY_LATER, reason);
-	drop_reply(c);
-	set_state(c, CATCHUP_UNREADY);
 }
 
 /* The events of the piece, as far as the reader takes them.  True: all. */

@@ -67,5 +67,7 @@ extern void catchup_put_request(buf *b, const catchup *c);
 extern void catchup_forget_round(catchup *c);
 extern bool catchup_read_reply(catchup *c);
 extern const event_header *catchup_next_event(catchup *c);
+extern void catchup_strike_message(catchup *c, const uint8_t *room_id,
+								   int64_t seq);
 
 #endif							/* REALTIME_CATCHUP_H */

@@ -173,3 +173,23 @@ catchup_next_event(catchup *c)
 	c->nevents--;
 	return e;
 }
+
+/* A message that has been deleted meanwhile is nobody's in what is not told
+ * yet. */
+void
+catchup_strike_message(catchup *c, const uint8_t *room_id, int64_t seq)
+{
+	size_t		told = c->told;
+	uint32_t	nevents = c->nevents;
+	event_header *e;
+
+	while (c->nevents > 0 &&
+		   (e = (event_header *) catchup_next_event(c)) != NULL)
+	{
+		if (e->table == EVENT_MESSAGES && e->seq == seq &&
+			memcmp(e->conversation_id, room_id, UUID_SIZE) == 0)
+			memset(e->conversation_id, 0, UUID_SIZE);
+	}
+	c->told = told;
+	c->nevents = nevents;
+}

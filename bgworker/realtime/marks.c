@@ -21,9 +21,12 @@
 
 #include "rooms.h"
 
-/* Transactions behind a mark; with more, the position is not known. */
+/*
+ * Transactions behind a mark; with more, the position is not known.  It must
+ * fit into a question, too.
+ */
 #define ROUTED_FIRST	256
-#define ROUTED_MAX		262144
+#define ROUTED_MAX		16384
 
 void
 marks_forget(hub *h)

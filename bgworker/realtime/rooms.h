@@ -466,6 +466,7 @@ extern mark *marks_extend(const mark *base, const uint32_t *xids, size_t n);
 
 /* stay.c */
 extern void stay_free(hub_conn *conn);
+extern void stay_wait(hub_conn *conn);
 extern void stay_note(hub_conn *conn, uint32_t xid, uint64_t number);
 extern void stay_pinged(hub_conn *conn);
 extern void stay_ponged(hub_conn *conn);

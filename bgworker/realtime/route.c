@@ -284,7 +284,7 @@ take_hits(channel *ch, const projection *select, uint32_t *ids, int max)
 	return n;
 }
 
-/* The number is for stay_note(). */
+/* The number is for stay_note(); 0: the channel's mark covers it. */
 static void
 push(channel *ch, frame *f, const event_header *e, bool wants_receipt,
 	 uint64_t number)
@@ -293,8 +293,12 @@ push(channel *ch, frame *f, const event_header *e, bool wants_receipt,
 		return;
 	if (wants_receipt && ch->user != NULL)
 		acks_note(ch->conn, ch->user, e);
-	if (ch->session != 0)
+	if (ch->session == 0)
+		return;
+	if (number > 0)
 		stay_note(ch->conn, e->xid, number);
+	else
+		stay_wait(ch->conn);
 }
 
 static void
@@ -302,7 +306,7 @@ deliver(hub *h, channel *ch)
 {
 	route	   *r = h->route;
 	const event_header *e = r->change.event;
-	uint64_t	number = h->ntransactions + !r->late;
+	uint64_t	number = r->late ? 0 : h->ntransactions + 1;
 	uint32_t	ids[HUB_MAX_BINDINGS];
 
 	while (ch->hits != NULL)

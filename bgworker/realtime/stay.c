@@ -101,17 +101,26 @@ stay_make_room(stay *s)
 	return true;
 }
 
+/* Something was pushed. */
+void
+stay_wait(hub_conn *conn)
+{
+	conn->stay->waits = true;
+	acks_want_ping(conn);
+}
+
 /*
- * Something of a transaction was pushed.  The number is the transaction's
- * among those routed here, or that of the last one before it was pushed late.
+ * Something of a transaction was pushed, as the stream brought it to all
+ * channels.  (What one channel had missed says nothing about the others.)  The
+ * number is the transaction's among those routed here, or that of the last one
+ * before it was pushed late.
  */
 void
 stay_note(hub_conn *conn, uint32_t xid, uint64_t number)
 {
 	stay	   *s = conn->stay;
 
-	s->waits = true;
-	acks_want_ping(conn);
+	stay_wait(conn);
 	if (s->n > 0 && s->passed[s->n - 1].xid == xid &&
 		s->passed[s->n - 1].number == number)
 		return;
