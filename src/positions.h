@@ -44,6 +44,6 @@ extern event_position *msg_make_position(Datum seen, Datum more,
 
 /* From PostgreSQL's microseconds to those of Unix, and back. */
 extern int64 msg_unix_time(TimestampTz time);
-extern TimestampTz msg_time_of_unix(int64 time);
+extern PGDLLEXPORT TimestampTz msg_time_of_unix(int64 time);
 
 #endif							/* OPENHR_MSG_POSITIONS_H */
