@@ -6,8 +6,8 @@
  * The tables are the log; the slot only tells what happened in which order,
  * and can be made anew at any time.  What is lost then is the knowledge of
  * what clients have been told already, so each new slot starts a new epoch, in
- * which the gateways ask all clients to come back and catch up from the
- * tables.  That one cure serves every ill: a slot that was dropped by hand, or
+ * which the gateways read from the tables what each client has missed.  That
+ * one cure serves every ill: a slot that was dropped by hand, or
  * invalidated by max_slot_wal_keep_size, or belongs to the database that
  * openhr_msg.database named before; one that keeps more WAL than
  * openhr_msg.max_slot_lag; and a transaction that cannot be decoded, or
@@ -92,7 +92,7 @@ msg_slot_open(uint32 changes,
 		ereport(WARNING,
 				errmsg("dropped replication slot \"%s\" because %s",
 					   MSG_SLOT_NAME, reason),
-				errdetail("Clients will connect again and read the tables."));
+				errdetail("What clients miss is read from the tables."));
 	}
 	if (!look_at_slot(&data, &invalid) && !create_slot(changes))
 		return NULL;

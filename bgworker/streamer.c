@@ -498,8 +498,8 @@ lose_link(Reader *reader)
 
 /*
  * Go on without a gateway that does not move.  It is told before its link
- * breaks, so that it knows of the gap before it has another one, and asks its
- * clients to come back.
+ * breaks, so that it knows of the gap before it has another one, and reads what
+ * its clients have missed.
  */
 static void
 leave_behind(Reader *reader)
